@@ -1,0 +1,7 @@
+//! Mounts one node of a DVID server as a directory tree (being built floor by floor).
+
+pub mod dvid;
+pub mod geometry;
+pub mod logging;
+pub mod metrics;
+pub mod voxels;
