@@ -175,7 +175,7 @@ class Loader:
         server, supervoxels = self.server, self.supervoxels
         server.new_instance(root, "labelmap", "segmentation", BlockSize="64,64,64", VoxelSize="10,10,10", MaxDownresLevel="3")
         server.post_voxels(root, "segmentation", padded(supervoxels, (64,) * 3))
-        server.post_mappings(root, "segmentation", sorted(self.mapping.items()))
+        server.post_mappings(root, "segmentation", self.mapping)
         self.truth.put_labelmap(("root",), "segmentation", supervoxels, self.mapping, 3)
 
         part = supervoxels[:64, :96, :70]
@@ -240,7 +240,7 @@ class Loader:
     def _remap(self, uuid, shift, every):
         """New bodies for every n-th supervoxel of `segmentation`."""
         changed = {s: FIRST_BODY_OF_GATE + shift + s % 5 for s in sorted(self.mapping)[::every]}
-        self.server.post_mappings(uuid, "segmentation", sorted(changed.items()))
+        self.server.post_mappings(uuid, "segmentation", changed)
         return changed
 
     def _change_mid(self, mid):
