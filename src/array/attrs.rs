@@ -59,7 +59,12 @@ pub(super) fn describe(of: &Description<'_>) -> Map<String, Value> {
 }
 
 /// `attrs.json` of an instance that shows no array, and why.
-pub(super) fn without_array(source: &Source, typename: &str, reason: &str, info: Map<String, Value>) -> Map<String, Value> {
+pub(super) fn without_array(
+    source: &Source,
+    typename: &str,
+    reason: &str,
+    info: Map<String, Value>,
+) -> Map<String, Value> {
     let mut map = head(source, None, typename);
     extend(&mut map, json!({"shape": null, "layouts": [], "reason": reason, "writable": false, "attrs": info}));
     map
@@ -67,8 +72,7 @@ pub(super) fn without_array(source: &Source, typename: &str, reason: &str, info:
 
 fn head(source: &Source, view: Option<&str>, typename: &str) -> Map<String, Value> {
     let mut map = Map::new();
-    let source_json =
-        json!({"server": source.server, "uuid": source.uuid, "instance": source.name, "view": view});
+    let source_json = json!({"server": source.server, "uuid": source.uuid, "instance": source.name, "view": view});
     extend(&mut map, json!({"schema": SCHEMA, "name": source.name, "source": source_json, "typename": typename}));
     map
 }

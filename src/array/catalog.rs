@@ -162,7 +162,10 @@ fn probe_all(
             .chunks(wanted.len().div_ceil(PROBE_THREADS).max(1))
             .map(|share| {
                 scope.spawn(move || {
-                    share.iter().map(|(index, candidates)| probe_one(infos, opened, **index, candidates)).collect::<Vec<_>>()
+                    share
+                        .iter()
+                        .map(|(index, candidates)| probe_one(infos, opened, **index, candidates))
+                        .collect::<Vec<_>>()
                 })
             })
             .collect();

@@ -360,3 +360,6 @@ impl Array for DvidArray {
         neuroglancer::layer(self.source_name(), labels, &self.neuroglancer_source()?, self.voxel_size())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,23 +63,16 @@ fn siblings(
     instances: &[InstanceInfo],
     by_name: &BTreeMap<&str, usize>,
 ) -> Candidates {
-    let base = Candidate {
-        instance: index,
-        scale: Scale::FULL,
-        block_shape: voxels.block_shape,
-        source: info.name.clone(),
-    };
+    let base =
+        Candidate { instance: index, scale: Scale::FULL, block_shape: voxels.block_shape, source: info.name.clone() };
     let mut found = Candidates { levels: vec![base], left_out: Vec::new() };
     for scale in (1..=Scale::MAX.0).map(Scale) {
         let name = format!("{}_{scale}", info.name);
         let Some(&sibling) = by_name.get(name.as_str()) else { break };
         match sibling_refusal(info, voxels, &instances[sibling], scale) {
-            Ok(block_shape) => found.levels.push(Candidate {
-                instance: sibling,
-                scale: Scale::FULL,
-                block_shape,
-                source: name,
-            }),
+            Ok(block_shape) => {
+                found.levels.push(Candidate { instance: sibling, scale: Scale::FULL, block_shape, source: name })
+            }
             Err(reason) => {
                 found.left_out.push(format!("{name} is no scale {scale} of {}: {reason}", info.name));
                 break;
@@ -150,7 +143,7 @@ mod tests {
         let data = VoxelBox::new(Coordinate::new(-700, 0, 5), Coordinate::new(9_000, 64, 100_000)).unwrap();
         let probes = probe_boxes(grid, data, 4);
         assert!(probes.iter().all(|probe| grid.block_range(data).0.contains(*probe) && !probe.is_empty()));
-        assert!(probes[0].contains_voxel(Coordinate::new(64, 0, 781)), "{}", probes[0]);
+        assert!(probes[0].contains_voxel(Coordinate::new(65, 0, 781)), "{}", probes[0]);
         let small = VoxelBox::from_shape(Coordinate::ZERO, Coordinate::splat(100)).unwrap();
         assert_eq!(probe_boxes(grid, small, 4), [grid.block_range(small).0]);
     }
@@ -162,5 +155,38 @@ mod tests {
         let child = BlockIndex(Coordinate::new(-3, 0, 7));
         // -192 / 2 = -96 -> block -2 of 48; 448 / 2 = 224 -> block 4.
         assert_eq!(parent(child, fine, coarse, Scale(1)), BlockIndex(Coordinate::new(-2, 0, 4)));
+    }
+
+    fn image(name: &str, typename: &str, voxel_size: f64, end: i64) -> InstanceInfo {
+        let json = serde_json::json!({
+            "Base": {"TypeName": typename, "DataUUID": "d", "Versioned": true, "Compression": "LZ4 compression, level -1"},
+            "Extended": {"BlockSize": [64, 64, 64], "VoxelSize": [voxel_size, 8.0, 8.0], "MinPoint": [0, 0, 0],
+                "MaxPoint": [end - 1, end - 1, end - 1]},
+        });
+        InstanceInfo::parse(name, json.to_string().into_bytes()).unwrap()
+    }
+
+    fn levels_of_gray(others: Vec<InstanceInfo>) -> Candidates {
+        let infos = [vec![image("gray", "uint8blk", 8.0, 1000)], others].concat();
+        pyramids(&infos).remove(&0).unwrap()
+    }
+
+    #[track_caller]
+    fn check_left_out(sibling: InstanceInfo, words: &str) {
+        let found = levels_of_gray(vec![sibling]);
+        assert_eq!(found.levels.len(), 1);
+        assert!(found.left_out[0].contains(words), "{:?} lacks {words:?}", found.left_out);
+    }
+
+    #[test]
+    fn siblings_are_levels_only_if_they_agree() {
+        // A sibling may carry the voxel size of level 0, or its own; only x is scaled here, so 8 it is.
+        let found = levels_of_gray(vec![image("gray_1", "uint8blk", 8.0, 500), image("gray_2", "uint8blk", 8.0, 256)]);
+        let sources: Vec<_> = found.levels.iter().map(|level| (level.instance, level.source.as_str())).collect();
+        assert_eq!(sources, [(0, "gray"), (1, "gray_1"), (2, "gray_2")]);
+        check_left_out(image("gray_1", "uint16blk", 8.0, 500), "it is a uint16blk");
+        check_left_out(image("gray_1", "uint8blk", 9.0, 500), "voxel size");
+        check_left_out(image("gray_1", "uint8blk", 8.0, 1000), "more than a block away");
+        assert_eq!(levels_of_gray(vec![image("gray_2", "uint8blk", 8.0, 250)]).levels.len(), 1, "no level 1");
     }
 }

@@ -92,8 +92,8 @@ mod tests {
 
     #[test]
     fn every_level_is_shown_whose_parents_are_stored() {
-        let probe =
-            computed_levels(&candidates(4), data(), |_, blocks| Ok::<_, Infallible>(blocks.blocks().collect())).unwrap();
+        let probe = computed_levels(&candidates(4), data(), |_, blocks| Ok::<_, Infallible>(blocks.blocks().collect()))
+            .unwrap();
         assert_eq!((probe.n_levels, probe.left_out.len()), (4, 0));
     }
 
