@@ -3,6 +3,8 @@
 pub mod array;
 pub mod dvid;
 pub mod geometry;
+pub mod layout;
 pub mod logging;
 pub mod metrics;
+pub mod vfs;
 pub mod voxels;
