@@ -38,6 +38,14 @@ pub enum Error {
         /// The type that was asked for.
         wanted: Dtype,
     },
+    /// Fewer or more bytes came together than were asked for; they are not passed on.
+    #[error("{got} bytes where {wanted} were asked for")]
+    WrongLength {
+        /// Bytes that came.
+        got: u64,
+        /// Bytes asked for.
+        wanted: u64,
+    },
     /// The box does not fit this machine's memory.
     #[error("{0} is too large for one array")]
     TooLarge(VoxelBox),
@@ -49,7 +57,23 @@ impl Error {
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Fetch { source, .. } => Some(source.source.kind()),
-            Self::OutOfBounds { .. } | Self::NoSuchScale(_) | Self::WrongDtype { .. } | Self::TooLarge(_) => None,
+            Self::OutOfBounds { .. }
+            | Self::NoSuchScale(_)
+            | Self::WrongDtype { .. }
+            | Self::WrongLength { .. }
+            | Self::TooLarge(_) => None,
+        }
+    }
+
+    /// The code of this error in log lines and in `errors.jsonl`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Fetch { source, .. } => source.source.kind().code(),
+            Self::OutOfBounds { .. } | Self::TooLarge(_) => "out_of_bounds",
+            Self::NoSuchScale(_) => "no_such_scale",
+            Self::WrongDtype { .. } => "wrong_dtype",
+            Self::WrongLength { .. } => "bad_length",
         }
     }
 }
