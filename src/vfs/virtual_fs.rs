@@ -272,6 +272,12 @@ impl VirtualFs {
         }
     }
 
+    /// The path of an inode from the root, for people; empty for the root, and for a number that was never given.
+    #[must_use]
+    pub fn path(&self, ino: u64) -> String {
+        self.tree.path(ino)
+    }
+
     /// How large everything is together.
     #[must_use]
     pub fn statfs(&self) -> Totals {
