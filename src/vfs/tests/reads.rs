@@ -161,6 +161,10 @@ fn a_control_file_stays_as_it_was_at_open() {
     fs.release(opened.fh);
     fs.release(later.fh);
     assert_eq!(json(opened.fh), json!({"reads": 1}));
+    // Snapshots are bounded; beyond them a reader gets what is there when it reads.
+    let handles: Vec<u64> = (0..1025).map(|_| fs.open(file.ino).unwrap().fh).collect();
+    metrics.count(Counter::FuseReads);
+    assert_eq!((json(handles[1023]), json(handles[1024])), (json!({"reads": 1}), json!({"reads": 2})));
     // Files that have no snapshot have no handle either.
     assert_eq!(fs.open(find(&fs, "README.txt").unwrap().ino).unwrap().fh, 0);
 }
