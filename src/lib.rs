@@ -1,6 +1,7 @@
 //! Mounts one node of a DVID server as a directory tree (being built floor by floor).
 
 pub mod array;
+pub mod cache;
 pub mod dvid;
 pub mod geometry;
 pub mod layout;
