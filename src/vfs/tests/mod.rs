@@ -60,7 +60,7 @@ impl ReadVoxels for Model {
         self.n_reads.fetch_add(1, Ordering::Relaxed);
         let mood = *self.mood.lock().unwrap();
         if mood == Mood::Failing {
-            return then(Err(array::Error::OutOfBounds { asked: file_box }));
+            return then(Err(array::Error::TooLarge(file_box)));
         }
         let itemsize = self.spec.dtype.itemsize() as u64;
         let [_, ny, nx] = file_box.shape().axes();
