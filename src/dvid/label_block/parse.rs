@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::geometry::Coordinate;
 
 use super::super::payload_error::PayloadError;
-use super::{EDGE, LabelBlock, PADDING, SUB_VOXELS, Voxels, bits_of};
+use super::{LabelBlock, PADDING, SUB_VOXELS, Voxels, bits_of};
 
 /// gx, gy, gz, N.
 const HEADER_BYTES: usize = 16;
