@@ -32,10 +32,7 @@ pub(super) fn names(prefix: &str) -> Vec<&'static str> {
 
 /// The body of an exchange, empty if it had none.
 pub(super) fn body(name: &str) -> Vec<u8> {
-    match &INDEX[name]["body_file"] {
-        Value::String(file) => std::fs::read(path(file)).unwrap(),
-        _ => vec![],
-    }
+    INDEX[name]["body_file"].as_str().map(|file| std::fs::read(path(file)).unwrap()).unwrap_or_default()
 }
 
 /// The blocks that an exchange asked for, or the smallest box around them.

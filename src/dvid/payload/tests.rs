@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 
+use proptest::prelude::*;
+
 use super::super::block_stream::parse_frames;
 use super::super::test_support::{Truth, asked, body, body_of};
 use super::*;
@@ -294,4 +296,42 @@ fn voxels_that_were_stored_without_compression_follow_a_size_of_zero() {
         panic!("an image is dense")
     };
     assert_eq!(volume.bytes(), raw);
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_payload_holds_the_answer_is_one_block_or_an_error(
+        form in 0_usize..7, dtype in prop::sample::select(vec![Dtype::Uint8, Dtype::Uint16, Dtype::Float32, Dtype::Uint64]),
+        source in 0_usize..6, flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let encodings = [
+            Encoding::Stored(StoredForm::Lz4),
+            Encoding::Stored(StoredForm::Gzip),
+            Encoding::Stored(StoredForm::None),
+            Encoding::Stored(StoredForm::Jpeg),
+            Encoding::Stored(StoredForm::Snappy),
+            Encoding::LabelBlock,
+            Encoding::Lz4Labels,
+        ];
+        let sources = [
+            "subvol-gray32-one", "subvol-gray_gzip-stored", "subvol-gray_snappy-stored",
+            "labels32-specific-default", "labels32-default", "labels-stored-none-blocks",
+        ];
+        let mut payload = body(sources[source])[16..].to_vec();
+        for (at, value) in flips {
+            let at = at.index(payload.len());
+            payload[at] ^= value;
+        }
+        if let Some(cut) = cut {
+            payload.truncate(cut.index(payload.len()));
+        }
+        let n_voxels = 32 * 32 * 32;
+        match decode_payload(encodings[form], dtype, Coordinate::splat(32), &payload) {
+            Ok(Block::Dense(volume)) => prop_assert_eq!(volume.bytes().len(), n_voxels * dtype.itemsize()),
+            Ok(Block::Labels(labels)) => prop_assert_eq!(labels.decode().len(), n_voxels * 8),
+            Ok(Block::Absent) => prop_assert!(false, "a payload is no absent block"),
+            Err(_) => {}
+        }
+    }
 }
