@@ -21,6 +21,9 @@ mod json;
 mod repo_info;
 mod units;
 
+#[cfg(test)]
+mod test_support;
+
 pub use error::{Detail, Error, ErrorKind};
 pub use fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
 pub use info::{InstanceInfo, InstanceKind, NoVoxels, VoxelInfo};
