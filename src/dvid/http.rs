@@ -8,7 +8,6 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +26,8 @@ use super::addresses::Addresses;
 use super::answer::{Framing, framing, kind_of_status, retry_after, words_of};
 use super::endpoint::{encoded, is_allowed};
 use super::error::{Error, ErrorKind};
-use super::pace::{Paced, SlowRate};
+use super::http_config::{Ask, HttpConfig};
+use super::pace::Paced;
 use super::server_info::{SERVER_INFO, ServerInfo};
 use super::token::{Token, TokenError, is_private};
 
@@ -37,45 +37,6 @@ pub(super) const METADATA_LIMIT: u64 = 64 << 20;
 const ERROR_BODY_LIMIT: u64 = 64 << 10;
 /// Kept connections that are idle for longer are closed.
 const MAX_IDLE: Duration = Duration::from_secs(15);
-
-/// How a server is spoken to.
-#[derive(Clone, Debug)]
-pub struct HttpConfig {
-    /// A connection is given up after this.
-    pub connect: Duration,
-    /// An answer must begin within this: a busy server is slow.
-    pub first_byte: Duration,
-    /// A begun answer must go on within this.
-    pub per_read: Duration,
-    /// The least that an answer must bring in a window.
-    pub slow_rate: SlowRate,
-    /// The mapping of a labelmap must begin within this: the server may have to load it first.
-    pub mapping_first_byte: Duration,
-    /// Connections that are kept.
-    pub max_connections: usize,
-    /// A file that holds a bearer token.
-    pub token_file: Option<PathBuf>,
-    /// Send the token over plain HTTP to another machine.
-    pub insecure_token: bool,
-    /// Who asks (`u=`), for the server's log; empty for nobody.
-    pub user: String,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(3),
-            first_byte: Duration::from_secs(60),
-            per_read: Duration::from_secs(20),
-            slow_rate: SlowRate { bytes: 20_000, window: Duration::from_secs(20) },
-            mapping_first_byte: Duration::from_secs(600),
-            max_connections: 4,
-            token_file: None,
-            insecure_token: false,
-            user: String::new(),
-        }
-    }
-}
 
 /// A server and the connections to it. Clones share them.
 #[derive(Clone)]
@@ -97,19 +58,6 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Server").field(&self.0.origin).finish()
     }
-}
-
-/// One request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ask<'a> {
-    /// Path and query.
-    pub(super) path: &'a str,
-    /// DVID's batch calls are GETs with a body.
-    pub(super) body: Option<&'a [u8]>,
-    /// The answer must begin within this.
-    pub(super) first_byte: Duration,
-    /// More bytes than this are no right answer.
-    pub(super) limit: u64,
 }
 
 impl Server {

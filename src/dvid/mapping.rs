@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 
 use super::error::{Error, ErrorKind};
-use super::http::{Ask, Server};
+use super::http::Server;
+use super::http_config::Ask;
 
 /// Supervoxel and body, each u64 little-endian.
 const ENTRY_BYTES: usize = 16;

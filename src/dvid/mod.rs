@@ -1,24 +1,8 @@
 //! DVID's HTTP API in, our types out. The only room that knows xyz, inclusive ends and DVID's JSON.
 
-mod address;
-mod addresses;
-mod answer;
-mod endpoint;
 mod error;
 mod fetch_blocks;
-mod gate;
-mod http;
-mod instance;
-mod mapping;
-mod node;
-mod open_error;
-mod pace;
-mod request;
-mod resolve;
 mod retry;
-mod server_info;
-mod server_time;
-mod token;
 
 mod payload_error;
 
@@ -31,12 +15,38 @@ mod payload;
 mod info;
 mod json;
 mod repo_info;
+mod server_time;
 mod units;
+
+mod address;
+mod addresses;
+mod answer;
+mod endpoint;
+mod http;
+mod http_config;
+mod pace;
+mod server_info;
+mod token;
+
+mod gate;
+mod instance;
+mod mapping;
+mod request;
+
+mod node;
+mod open_error;
+mod resolve;
+
+#[cfg(test)]
+mod scripted_server;
+#[cfg(test)]
+mod test_support;
 
 pub use address::{Address, AddressError};
 pub use error::{Detail, Error, ErrorKind};
 pub use fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
-pub use http::{HttpConfig, Server};
+pub use http::Server;
+pub use http_config::HttpConfig;
 pub use info::{InstanceInfo, InstanceKind, NoVoxels, VoxelInfo};
 pub use instance::Instance;
 pub use label_block::LabelBlock;

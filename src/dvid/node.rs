@@ -13,7 +13,8 @@ use super::address::Address;
 use super::endpoint::instance_path;
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::Freshness;
-use super::http::{HttpConfig, METADATA_LIMIT, Server};
+use super::http::{METADATA_LIMIT, Server};
+use super::http_config::HttpConfig;
 use super::info::{InstanceInfo, NoVoxels};
 use super::instance::{Instance, MappingOptions, info_at};
 use super::open_error::OpenError;
@@ -23,7 +24,7 @@ use super::retry::{Decision, decide};
 use super::server_info::{SERVER_INFO, ServerInfo};
 use super::server_time::unix_seconds;
 
-/// Longer than the stack of a thread that parses metadata needs.
+/// Threads that ask for infos, however many connections are allowed.
 const MAX_INFO_THREADS: usize = 16;
 
 /// How a node is opened, and what is believed of it.

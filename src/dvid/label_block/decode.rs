@@ -49,7 +49,7 @@ struct Layers<'a> {
     indices: std::slice::Iter<'a, [u8; 4]>,
     values_at: usize,
     sub_blocks: Vec<SubBlock>,
-    wide: Vec<u64>,
+    wide: Vec<[u8; 8]>,
 }
 
 impl<'a> Layers<'a> {
@@ -74,7 +74,7 @@ impl<'a> Layers<'a> {
             if bits <= NARROW_BITS {
                 narrow.iter_mut().zip(of_sub_block).for_each(|(slot, label)| *slot = label.to_le_bytes());
             } else {
-                self.wide.extend(of_sub_block);
+                self.wide.extend(of_sub_block.map(u64::to_le_bytes));
             }
             self.sub_blocks.push(SubBlock { narrow, values_at: self.values_at, bits, wide_at });
             self.values_at += bits * SUB_VOXELS / 8;
@@ -92,7 +92,8 @@ impl<'a> Layers<'a> {
             let word = u32::from_be_bytes([word[0], word[1], word[2], word[3]]);
             narrow_row(&sub_block.narrow, word, bits)
         } else {
-            wide_row(&self.wide[sub_block.wide_at..], &self.bytes[at..at + 16], bits)
+            let bytes = self.bytes[at..].first_chunk().expect("padding lies behind the values");
+            wide_row(&self.wide[sub_block.wide_at..], bytes, bits)
         }
     }
 }
@@ -113,15 +114,17 @@ fn narrow_row(labels: &[[u8; 8]; 1 << NARROW_BITS], mut word: u32, bits: usize) 
 }
 
 /// A row of a sub-block with more than 16 labels.
-#[inline(never)]
-fn wide_row(labels: &[u64], bytes: &[u8], bits: usize) -> Row {
-    let mut word = [0; 16];
-    word.copy_from_slice(bytes);
-    let word = u128::from_be_bytes(word);
-    let mask = (1_u128 << bits) - 1;
-    std::array::from_fn(|i| {
-        let value = (word >> (128 - bits * (i + 1))) & mask;
-        labels[usize::try_from(value).expect("a value has 9 bits")].to_le_bytes()
+#[inline]
+fn wide_row(labels: &[[u8; 8]], bytes: &[u8; 9], bits: usize) -> Row {
+    if bits == 9 {
+        return values_of_wide_row(bytes).map(|value| labels[usize::from(value)]);
+    }
+    let mut word = bytes.first_chunk().map_or(0, |&bytes| u64::from_be_bytes(bytes));
+    let mask = u8::MAX >> (8 - bits);
+    let bits = u32::try_from(bits).expect("a value has few bits");
+    std::array::from_fn(|_| {
+        word = word.rotate_left(bits);
+        labels[usize::from(word.to_le_bytes()[0] & mask)]
     })
 }
 
