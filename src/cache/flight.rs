@@ -168,10 +168,8 @@ impl Flights {
 
     /// Takes a block out of the queue: it is being fetched from now on.
     pub(super) fn take_off(&mut self, key: &BlockKey) {
-        if let Some(flight) = self.flights.get_mut(key) {
-            if let Some(place) = flight.place.take() {
-                self.queue.remove(place);
-            }
+        if let Some(place) = self.flights.get_mut(key).and_then(|flight| flight.place.take()) {
+            self.queue.remove(place);
         }
     }
 

@@ -18,6 +18,8 @@ mod prepare;
 mod queue;
 mod read;
 mod reads;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod ticker;
 
