@@ -9,6 +9,7 @@ mod breaker;
 mod claim;
 mod config;
 mod engine;
+mod failures;
 mod flight;
 mod key;
 mod memory;

@@ -145,9 +145,17 @@ fn many_large_reads_at_once_stay_within_the_budget() {
     let fake = Fake { delay: Duration::from_millis(1), ..Fake::new() };
     let setup = Setup::new(CacheConfig { memory_bytes: budget, prefetch: true, ..quick() }, fake);
     let blocks_of = |n: i64| (1..6).map(|x| at(n, 0, x)).collect::<Vec<_>>();
-    let reads: Vec<_> = (0..60).map(|n| setup.start(&blocks_of(n))).collect();
-    for (n, read) in (0..).zip(&reads) {
-        check_answer(View::Stored, &blocks_of(n), receive(read));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    for n in 0..60 {
+        let (sender, blocks) = (sender.clone(), blocks_of(n));
+        let then = move |answer| {
+            check_answer(View::Stored, &blocks, answer);
+            sender.send(()).unwrap();
+        };
+        setup.cache.get_many(setup.request(View::Stored, &blocks_of(n)), Box::new(then));
+    }
+    for _ in 0..60 {
+        receiver.recv_timeout(Duration::from_secs(10)).unwrap();
         // One read of five blocks may come on top, where all are held by unfinished reads.
         assert!(setup.cache.status().held_bytes <= budget + 5 * (BLOCK_BYTES + ENTRY_BYTES));
     }
