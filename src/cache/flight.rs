@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::dvid::{Error, ErrorKind, View};
 use crate::voxels::Volume;
 
+use super::failures::Failures;
 use super::key::{BlockKey, SourceId};
 use super::queue::{Place, Queue};
 use super::read::{Failed, Read};
@@ -51,12 +52,6 @@ struct Preparation {
     error: Option<Arc<Error>>,
 }
 
-struct Remembered {
-    until: Instant,
-    error: Arc<Error>,
-    attempts: u32,
-}
-
 /// What was queued by parking a read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Queued {
@@ -72,8 +67,10 @@ pub(super) struct Flights {
     flights: HashMap<BlockKey, Flight>,
     reads: HashMap<ReadId, Parked>,
     preparations: HashMap<(SourceId, View), Preparation>,
-    failures: HashMap<BlockKey, Remembered>,
-    unprepared: HashMap<(SourceId, View), Remembered>,
+    /// Blocks that could not be had.
+    pub(super) failures: Failures<BlockKey>,
+    /// Views that could not be made ready.
+    pub(super) unprepared: Failures<(SourceId, View)>,
     pub(super) queue: Queue,
     n_reads: u64,
 }
@@ -149,8 +146,8 @@ impl Flights {
     }
 
     /// Queues a block that nobody reads yet. False if it is on its way already.
-    pub(super) fn expect(&mut self, key: BlockKey) -> bool {
-        if self.flights.contains_key(&key) || self.failures.contains_key(&key) {
+    pub(super) fn expect(&mut self, key: BlockKey, now: Instant) -> bool {
+        if self.flights.contains_key(&key) || self.failures.get(&key, now).is_some() {
             return false;
         }
         let mut flight = Flight::new(Some(self.queue.ahead(key)));
@@ -168,10 +165,8 @@ impl Flights {
 
     /// Takes a block out of the queue: it is being fetched from now on.
     pub(super) fn take_off(&mut self, key: &BlockKey) {
-        if let Some(flight) = self.flights.get_mut(key) {
-            if let Some(place) = flight.place.take() {
-                self.queue.remove(place);
-            }
+        if let Some(place) = self.flights.get_mut(key).and_then(|flight| flight.place.take()) {
+            self.queue.remove(place);
         }
     }
 
@@ -265,21 +260,9 @@ impl Flights {
             }
         }
         if !failed.is_empty() {
-            self.failures.insert(*key, Remembered { until, error: Arc::clone(error), attempts });
+            self.failures.remember(*key, error, attempts, until);
         }
         failed
-    }
-
-    /// The final failure of a block, if it is still remembered.
-    pub(super) fn failure(&self, key: &BlockKey, now: Instant) -> Option<(Arc<Error>, u32)> {
-        let remembered = self.failures.get(key).filter(|failure| now < failure.until)?;
-        Some((Arc::clone(&remembered.error), remembered.attempts))
-    }
-
-    /// Why a view could not be made ready, if that is still remembered.
-    pub(super) fn preparation_failure(&self, view: (SourceId, View), now: Instant) -> Option<(Arc<Error>, u32)> {
-        let remembered = self.unprepared.get(&view).filter(|failure| now < failure.until)?;
-        Some((Arc::clone(&remembered.error), remembered.attempts))
     }
 
     /// Failed blocks that are due are asked for again.
@@ -309,7 +292,8 @@ impl Flights {
 
     /// Gives up the reads whose patience has ended, and what only they waited for.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Failed> {
-        self.failures.retain(|_, failure| now < failure.until);
+        self.failures.forget_old(now);
+        self.unprepared.forget_old(now);
         let is_over = |parked: &Parked| parked.read.deadline.is_some_and(|deadline| deadline <= now);
         let over: Vec<_> = self.reads.iter().filter(|(_, parked)| is_over(parked)).map(|(&id, _)| id).collect();
         let over: Vec<_> = over.iter().filter_map(|id| self.reads.remove(id)).map(|parked| parked.read).collect();
@@ -382,7 +366,7 @@ impl Flights {
     ) -> Vec<Failed> {
         let preparation = self.preparations.remove(&view).unwrap_or_default();
         let attempts = preparation.attempts.max(1);
-        self.unprepared.insert(view, Remembered { until, error: Arc::clone(error), attempts });
+        self.unprepared.remember(view, error, attempts, until);
         let reads = preparation.waiters.iter().filter_map(|id| self.reads.remove(id)).map(|parked| parked.read);
         reads
             .map(|read| {

@@ -119,7 +119,7 @@ impl Memory {
         let mut tiers = self.lock();
         tiers.reserved = tiers.reserved.saturating_add(bytes);
         let forgotten = self.shrink(&mut tiers);
-        if tiers.held() > self.limit.saturating_sub(tiers.reserved) {
+        if tiers.held().saturating_add(tiers.reserved) > self.limit {
             tiers.reserved -= bytes;
             return Err(forgotten);
         }
@@ -139,12 +139,14 @@ impl Memory {
         tiers.reserved = tiers.reserved.saturating_sub(bytes);
     }
 
-    /// Forgets what was kept above the budget while reads held it.
-    pub(super) fn trim(&self) {
+    /// Forgets what was kept above the budget while reads held it. Whether all fits now.
+    pub(super) fn trim(&self) -> bool {
         let mut tiers = self.lock();
         let forgotten = self.shrink(&mut tiers);
+        let fits = tiers.held().saturating_add(tiers.reserved) <= self.limit;
         drop(tiers);
         drop(forgotten);
+        fits
     }
 
     /// Bytes of all entries.

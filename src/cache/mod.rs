@@ -9,6 +9,7 @@ mod breaker;
 mod claim;
 mod config;
 mod engine;
+mod failures;
 mod flight;
 mod key;
 mod memory;
@@ -18,6 +19,8 @@ mod prepare;
 mod queue;
 mod read;
 mod reads;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod ticker;
 

@@ -18,6 +18,8 @@ const REPEATS: u64 = 32;
 const LONGEST_STRIDE: u64 = 256;
 /// How far back along an axis a walk is followed.
 const LONGEST_RUN: usize = 64;
+/// So many steps of a walk may be under way at once, less one.
+const MOST_MISSING: i64 = 4;
 /// So many grids are remembered; the one that was read least recently is forgotten first.
 const MOST_GRIDS: usize = 32;
 
@@ -92,8 +94,7 @@ impl Seen {
         bounds: Option<BlockBox>,
         window: usize,
     ) -> Vec<BlockIndex> {
-        let is_recent = |block: &BlockIndex| self.when.get(&block.0).is_some_and(|&when| when + REPEATS > self.now);
-        if blocks.iter().all(is_recent) {
+        if blocks.iter().all(|&block| self.is_recent(block)) {
             return Vec::new();
         }
         self.now += 1;
@@ -110,17 +111,16 @@ impl Seen {
             self.given.remove(&block);
         }
         while self.order.len() > MOST_SEEN {
-            if let Some((block, when)) = self.order.pop_front() {
-                if self.when.get(&block) == Some(&when) {
-                    self.when.remove(&block);
-                }
+            let Some((block, when)) = self.order.pop_front() else { return };
+            if self.when.get(&block) == Some(&when) {
+                self.when.remove(&block);
             }
         }
     }
 
     /// Whether this block is new among those that were given.
     fn give(&mut self, block: BlockIndex, window: usize) -> bool {
-        if self.when.contains_key(&block.0) && self.is_fresh(block) || !self.given.insert(block) {
+        if self.is_recent(block) || !self.given.insert(block) {
             return false;
         }
         self.given_order.push_back(block);
@@ -131,7 +131,8 @@ impl Seen {
         true
     }
 
-    fn is_fresh(&self, block: BlockIndex) -> bool {
+    /// Whether this block was read a few reads ago.
+    fn is_recent(&self, block: BlockIndex) -> bool {
         self.when.get(&block.0).is_some_and(|&when| when + REPEATS > self.now)
     }
 
@@ -147,20 +148,24 @@ impl Seen {
         walks.extend(missing.into_iter().filter_map(|axis| self.walk_ahead(row_before, axis, read.shape())));
         for walk in &mut walks {
             if walk.axis != slowest.axis {
-                walk.ahead = Some(self.run(row_before, walk.step, true));
+                walk.ahead = Some(self.ahead(row_before, walk.step));
             }
         }
         walks.sort_by_key(|walk| walk.stride);
         walks
     }
 
-    /// The walk along an axis whose step before this one was seen.
+    /// The walk along an axis whose steps before this one were seen.
+    ///
+    /// Readers that share a walk overtake each other, so the longest walk counts, and a few steps may be missing.
     fn walk_behind(&self, at: Coordinate, axis: usize, shape: Coordinate) -> Option<Walk> {
         let walk = |step: Coordinate| {
-            let stride = self.now - self.when.get(&(at - step))?;
-            Some(Walk { axis, step, stride, behind: self.run(at, step, false), ahead: None })
+            let mut near = (1..=MOST_MISSING).map(|n| at - step.map(|axis| axis * n));
+            let stride = self.now - near.find_map(|place| self.when.get(&place))?;
+            Some(Walk { axis, step, stride, behind: self.behind(at, step), ahead: None })
         };
-        steps(axis, shape).into_iter().filter_map(walk).min_by_key(|walk| walk.stride)
+        let walks = steps(axis, shape).into_iter().filter_map(walk);
+        walks.max_by_key(|walk| (walk.behind, std::cmp::Reverse(walk.stride)))
     }
 
     /// The walk along an axis that another one, which began here, went on with.
@@ -173,16 +178,27 @@ impl Seen {
         steps(axis, shape).into_iter().filter_map(walk).min_by_key(|walk| walk.stride)
     }
 
-    /// How many steps in a row were seen from here, ahead or behind.
-    fn run(&self, at: Coordinate, step: Coordinate, forward: bool) -> usize {
-        let mut position = at;
-        for n in 0..LONGEST_RUN {
-            position = if forward { position + step } else { position - step };
-            if !self.when.contains_key(&position) {
-                return n;
+    /// How many steps without a hole were seen from here on.
+    fn ahead(&self, at: Coordinate, step: Coordinate) -> usize {
+        let places = std::iter::successors(Some(at + step), |&place| Some(place + step));
+        places.take(LONGEST_RUN).take_while(|place| self.when.contains_key(place)).count()
+    }
+
+    /// How many steps lie behind, where not more than a few in a row were not seen.
+    fn behind(&self, at: Coordinate, step: Coordinate) -> usize {
+        let (mut place, mut behind, mut missing) = (at, 0, 0);
+        for n in 1..=LONGEST_RUN {
+            place = place - step;
+            if self.when.contains_key(&place) {
+                (behind, missing) = (n, 0);
+            } else {
+                missing += 1;
+                if missing >= MOST_MISSING {
+                    break;
+                }
             }
         }
-        LONGEST_RUN
+        behind
     }
 }
 

@@ -143,8 +143,7 @@ fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
         let error = read.error(0, abandoned("the cache is shutting down"), 0, now);
         return Parked::Failed(read, error);
     }
-    let unprepared =
-        (!is_ready).then(|| state.flights.preparation_failure((read.request.source, read.request.view), now));
+    let unprepared = (!is_ready).then(|| state.flights.unprepared.get(&(read.request.source, read.request.view), now));
     if let Some((error, attempts)) = unprepared.flatten() {
         let slot = read.missing().next().unwrap_or_default();
         let error = read.error(slot, error, attempts, now);
@@ -154,7 +153,7 @@ fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
     let missing: Vec<_> = read.missing().filter(|_| fetches).collect();
     for slot in missing {
         let key = read.stored_key(slot);
-        if let Some((error, attempts)) = state.flights.failure(&key, now) {
+        if let Some((error, attempts)) = state.flights.failures.get(&key, now) {
             let error = read.error(slot, error, attempts, now);
             return Parked::Failed(read, error);
         }
@@ -220,7 +219,7 @@ fn expect(engine: &Engine, source: &Source, grid: GridKey, next: Vec<BlockIndex>
     let mut n_queued = 0;
     for block in next {
         let key = grid.key(block);
-        if !engine.memory.has_stored(&key, now) && state.flights.expect(key) {
+        if !engine.memory.has_stored(&key, now) && state.flights.expect(key, now) {
             n_queued += 1;
         }
     }

@@ -11,27 +11,29 @@ const TICK: Duration = Duration::from_millis(50);
 /// The life of the ticker thread.
 pub(super) fn watch(engine: &Arc<Engine>) {
     let tick = TICK.min(engine.config.slow_fetch / 4).max(Duration::from_millis(1));
-    let mut state = engine.lock();
-    while !state.is_stopping {
+    loop {
+        // Who was given blocks may keep them for a while after the read is answered.
+        let fits = engine.memory.trim();
+        let mut state = engine.lock();
+        if state.is_stopping {
+            return;
+        }
         let now = Instant::now();
-        let n_slow = note_slow(&mut state, now, engine.config.slow_fetch);
-        let failed = state.flights.expire(now);
-        let is_quiet = state.flights.n_reads() == 0;
-        if n_slow > 0 {
+        if note_slow(&mut state, now, engine.config.slow_fetch) > 0 {
             engine.work.notify_all();
         }
-        if !failed.is_empty() {
+        let failed = state.flights.expire(now);
+        let is_quiet = state.flights.n_reads() == 0;
+        if is_quiet {
+            engine.quiet.notify_all();
+        }
+        if failed.is_empty() {
+            let is_idle = fits && is_quiet && state.running.is_empty();
+            drop(Engine::wait(&engine.watch, state, (!is_idle).then_some(tick)));
+        } else {
             drop(state);
             engine.answer_failed(failed);
-            engine.memory.trim();
-            if is_quiet {
-                engine.quiet.notify_all();
-            }
-            state = engine.lock();
-            continue;
         }
-        let is_idle = is_quiet && state.running.is_empty();
-        state = Engine::wait(&engine.watch, state, (!is_idle).then_some(tick));
     }
 }
 
