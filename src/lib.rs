@@ -4,6 +4,8 @@ pub mod array;
 pub mod cache;
 pub mod dvid;
 pub mod geometry;
+pub mod layout;
 pub mod logging;
 pub mod metrics;
+pub mod vfs;
 pub mod voxels;
