@@ -3,9 +3,11 @@
 pub mod array;
 pub mod cache;
 pub mod dvid;
+pub mod fuse;
 pub mod geometry;
 pub mod layout;
 pub mod logging;
 pub mod metrics;
+mod sys;
 pub mod vfs;
 pub mod voxels;
