@@ -1,4 +1,4 @@
-//! The seam between an array and the files over it.
+//! What a file system needs of an array: its description, and bytes of dense files over it.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -9,20 +9,20 @@ use crate::geometry::VoxelBox;
 use super::error::Error;
 use super::spec::ArraySpec;
 
-/// What is called, exactly once, when a read has ended.
+/// Who is told the bytes of a read; called exactly once, perhaps on another thread.
 pub type ThenBytes = Box<dyn FnOnce(Result<Vec<u8>, Error>) + Send>;
 
-/// Something whose voxels can be read as bytes of a file: an array of a server, or a pure function.
+/// An array whose voxels can be read as bytes of files.
 pub trait ReadVoxels: Send + Sync + Debug {
-    /// Levels, shapes, origins and chunks.
+    /// Levels, shapes, origins, chunks.
     fn spec(&self) -> &ArraySpec;
 
-    /// How long what it gives stays right.
+    /// How long what is read stays right.
     fn freshness(&self) -> Freshness;
 
-    /// Reads the bytes `window` of a dense C-ordered file over `file_box` (DVID voxels of that level, zyx).
+    /// Reads bytes `window` of a dense little-endian C-order file over `file_box`, in DVID voxels of that level.
     ///
-    /// Voxels outside of the data are 0. Never blocks: `then` is called inline if every block is in memory, else
-    /// later on another thread, with exactly as many bytes as the window has, or an error.
+    /// Never blocks: `then` gets exactly `window.end - window.start` bytes, or an error. What lies outside the stored
+    /// blocks is the fill value 0. The window must lie inside the file.
     fn read_bytes(&self, level: usize, file_box: VoxelBox, window: Range<u64>, then: ThenBytes);
 }
