@@ -1,19 +1,31 @@
 //! DVID's HTTP API in, our types out. The only room that knows xyz, inclusive ends and DVID's JSON.
 
+mod address;
+mod addresses;
+mod answer;
+mod endpoint;
 mod error;
 mod fetch_blocks;
+mod gate;
+mod http;
+mod instance;
+mod mapping;
+mod node;
+mod open_error;
+mod pace;
+mod request;
+mod resolve;
 mod retry;
+mod server_info;
+mod server_time;
+mod token;
 
 mod payload_error;
 
-#[allow(dead_code)] // until the network half reads with it
 mod block_stream;
-#[allow(dead_code)] // until the network half reads with it
 mod gzip;
-#[allow(dead_code)] // until the network half reads with it
 mod jpeg;
 mod label_block;
-#[allow(dead_code)] // until the network half reads with it
 mod payload;
 
 mod info;
@@ -21,11 +33,19 @@ mod json;
 mod repo_info;
 mod units;
 
+pub use address::{Address, AddressError};
 pub use error::{Detail, Error, ErrorKind};
 pub use fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
+pub use http::{HttpConfig, Server};
 pub use info::{InstanceInfo, InstanceKind, NoVoxels, VoxelInfo};
+pub use instance::Instance;
 pub use label_block::LabelBlock;
+pub use node::{Node, NodeOptions, fetch_info};
+pub use open_error::{OpenError, TokenText};
+pub use pace::SlowRate;
 pub use payload::StoredForm;
 pub use payload_error::PayloadError;
 pub use repo_info::{InstanceEntry, NodeInfo, RepoInfo};
 pub use retry::{Decision, decide};
+pub use server_info::{ServerInfo, ServerStart};
+pub use token::TokenError;
