@@ -5,8 +5,21 @@
 //! never turns a fault of its own into an error.
 
 mod block_cache;
+mod breaker;
+mod claim;
 mod config;
+mod engine;
+mod flight;
 mod key;
+mod memory;
+mod pool;
+mod prefetch;
+mod prepare;
+mod queue;
+mod read;
+mod reads;
+mod threads;
+mod ticker;
 
 pub use block_cache::BlockCache;
 pub use config::{CacheConfig, CacheStatus};

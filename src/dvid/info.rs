@@ -237,10 +237,12 @@ fn block_shape(extended: &Extended, kind: InstanceKind) -> Result<Coordinate, No
     let xyz = extended.block_size.ok_or(NoVoxels("bad metadata: no BlockSize".into()))?;
     let no = |why| Err(NoVoxels(format!("bad metadata: BlockSize {xyz:?} {why}")));
     let shape = from_xyz(xyz);
+    // Three of the largest numbers have a product that no integer type holds.
+    let n_voxels = xyz.iter().try_fold(1_u128, |product, &n| product.checked_mul(n.unsigned_abs().into()));
     let in_label_blocks = matches!(kind, InstanceKind::LabelArray | InstanceKind::LabelMap);
     if !Coordinate::ZERO.all_lt(shape) {
         no("has no extent")
-    } else if shape.product() > MAX_BLOCK_VOXELS {
+    } else if n_voxels.is_none_or(|n| n > MAX_BLOCK_VOXELS) {
         no("is too large")
     } else if in_label_blocks && xyz.iter().any(|n| n % 8 != 0) {
         no("is no multiple of 8")

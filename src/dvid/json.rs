@@ -1,7 +1,9 @@
 //! Reading DVID's JSON: typed, bounded, and patient with null.
 
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -145,5 +147,58 @@ impl<'de> Visitor<'de> for ToleratedVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Tolerated, A::Error> {
         while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Tolerated::default())
+    }
+}
+
+/// What an object holds, or nothing where null or something else stands in its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(entries)).map(Object)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Object<T>, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Object::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Object<T>, E> {
+        Ok(Object::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Object<T>, E> {
+        Ok(Object::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Object<T>, E> {
+        Ok(Object::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Object<T>, E> {
+        Ok(Object::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Object<T>, E> {
+        Ok(Object::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Object<T>, E> {
+        Ok(Object::default())
     }
 }

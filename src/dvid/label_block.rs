@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::geometry::Coordinate;
 
+use super::gzip::gunzip;
 use super::payload_error::PayloadError;
 
 mod decode;
@@ -55,6 +56,23 @@ impl LabelBlock {
     /// or is not exactly as long as it says.
     pub fn parse(bytes: Vec<u8>, block_shape: Coordinate) -> Result<Self, PayloadError> {
         parse::parse(bytes, block_shape)
+    }
+
+    /// Reads and checks a label block as the server sends it: gzipped, or bare from an instance that stores without
+    /// compression. Memory is bounded by the largest label block of this shape (zyx).
+    ///
+    /// # Errors
+    /// If the gzip member is damaged, or as [`parse`](Self::parse).
+    pub fn from_payload(payload: &[u8], block_shape: Coordinate) -> Result<Self, PayloadError> {
+        let limit = largest_label_block(block_shape)?;
+        let bytes = if payload.starts_with(&[0x1f, 0x8b]) {
+            gunzip(payload, limit)?
+        } else if payload.len() <= limit {
+            payload.to_vec()
+        } else {
+            return Err(PayloadError::OverLimit { claimed: payload.len() as u64, limit: limit as u64 });
+        };
+        Self::parse(bytes, block_shape)
     }
 
     /// The label list, in the block's own order: labels may repeat, and 0 may be one of them.
@@ -103,6 +121,17 @@ impl fmt::Debug for LabelBlock {
         let [z, y, x] = self.voxels.grid.map(|n| n * EDGE);
         write!(f, "LabelBlock({z},{y},{x}, {} labels)", self.labels.len())
     }
+}
+
+/// Bytes of a label block in which every voxel has a label of its own: no right one is larger.
+fn largest_label_block(block_shape: Coordinate) -> Result<usize, PayloadError> {
+    if block_shape.axes().iter().any(|&n| n > 8 * i64::from(u32::MAX)) {
+        return Err(PayloadError::BadLabelBlock("no label block has this shape"));
+    }
+    let n_voxels = block_shape.product();
+    // Header; labels and indices of every voxel; 9 bits of value; a count for every 512.
+    let bytes = 16 + n_voxels * (8 + 4) + n_voxels.div_ceil(8) * 9 + n_voxels.div_ceil(512) * 2;
+    usize::try_from(bytes).map_err(|_| PayloadError::OverLimit { claimed: u64::MAX, limit: usize::MAX as u64 })
 }
 
 /// Bits of a value in a sub-block of this many labels: 0 to 9.

@@ -33,6 +33,9 @@ mod json;
 mod repo_info;
 mod units;
 
+#[cfg(test)]
+mod test_support;
+
 pub use address::{Address, AddressError};
 pub use error::{Detail, Error, ErrorKind};
 pub use fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};

@@ -54,7 +54,9 @@ pub(super) fn decode_payload(
     let wanted = usize::try_from(claimed)
         .map_err(|_| PayloadError::OverLimit { claimed: u64::MAX, limit: usize::MAX as u64 })?;
     let voxels = match encoding {
-        Encoding::LabelBlock => return label_block(block_shape, payload),
+        Encoding::LabelBlock => {
+            return LabelBlock::from_payload(payload, block_shape).map(|block| Block::Labels(Arc::new(block)));
+        }
         Encoding::Lz4Labels => unlz4(payload, wanted)?,
         Encoding::Stored(declared) => {
             match stored_form(declared, dtype, wanted, payload)
@@ -122,26 +124,6 @@ fn unjpeg(block_shape: Coordinate, payload: &[u8]) -> Result<Vec<u8>, PayloadErr
 
 fn exact(voxels: Vec<u8>, wanted: usize) -> Result<Vec<u8>, PayloadError> {
     if voxels.len() == wanted { Ok(voxels) } else { Err(PayloadError::BadLength { got: voxels.len(), wanted }) }
-}
-
-fn label_block(block_shape: Coordinate, payload: &[u8]) -> Result<Block, PayloadError> {
-    let limit = largest_label_block(block_shape)?;
-    let bytes = if payload.starts_with(&[0x1f, 0x8b]) {
-        gunzip(payload, limit)?
-    } else if payload.len() <= limit {
-        payload.to_vec()
-    } else {
-        return Err(PayloadError::OverLimit { claimed: payload.len() as u64, limit: limit as u64 });
-    };
-    LabelBlock::parse(bytes, block_shape).map(|block| Block::Labels(Arc::new(block)))
-}
-
-/// Bytes of a label block in which every voxel has a label of its own: no right one is larger.
-fn largest_label_block(block_shape: Coordinate) -> Result<usize, PayloadError> {
-    let n_voxels = block_shape.product();
-    // Header; labels and indices of every voxel; 9 bits of value; a count for every 512.
-    let bytes = 16 + n_voxels * (8 + 4) + n_voxels.div_ceil(8) * 9 + n_voxels.div_ceil(512) * 2;
-    usize::try_from(bytes).map_err(|_| PayloadError::OverLimit { claimed: u64::MAX, limit: usize::MAX as u64 })
 }
 
 #[cfg(test)]

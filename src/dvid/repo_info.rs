@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use crate::geometry::Coordinate;
 
 use super::info::from_xyz;
-use super::json::{Text, ThreeNumbers, check_json, null_as_default, parse_json};
+use super::json::{Object, Text, ThreeNumbers, check_json, null_as_default, parse_json};
 use super::payload_error::PayloadError;
 
 /// Instances, or nodes, of a repo beyond which it is not mounted.
@@ -99,7 +99,7 @@ struct RawRepo {
     #[serde(default, deserialize_with = "null_as_default")]
     alias: String,
     #[serde(default, deserialize_with = "null_as_default")]
-    data_instances: Entries<RawInstance>,
+    data_instances: Entries<Object<RawInstance>>,
     #[serde(rename = "DAG", default, deserialize_with = "null_as_default")]
     dag: RawDag,
 }
@@ -142,10 +142,8 @@ struct RawNode {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct RawInstance {
-    #[serde(deserialize_with = "null_as_default")]
-    base: RawBase,
-    #[serde(deserialize_with = "null_as_default")]
-    extended: RawExtended,
+    base: Object<RawBase>,
+    extended: Object<RawExtended>,
 }
 
 #[derive(Deserialize, Default)]
@@ -205,13 +203,14 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
     }
 }
 
-fn instance_entry((name, raw): (String, RawInstance)) -> InstanceEntry {
+fn instance_entry((name, Object(raw)): (String, Object<RawInstance>)) -> InstanceEntry {
+    let (Object(base), Object(extended)) = (raw.base, raw.extended);
     InstanceEntry {
         name,
-        typename: raw.base.type_name.0.unwrap_or_default(),
-        data_uuid: raw.base.data_uuid.0.unwrap_or_default(),
-        repo_uuid: raw.base.repo_uuid.0.unwrap_or_default(),
-        block_shape: raw.extended.block_size.0.map(from_xyz),
+        typename: base.type_name.0.unwrap_or_default(),
+        data_uuid: base.data_uuid.0.unwrap_or_default(),
+        repo_uuid: base.repo_uuid.0.unwrap_or_default(),
+        block_shape: extended.block_size.0.map(from_xyz),
     }
 }
 

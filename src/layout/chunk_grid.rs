@@ -184,3 +184,121 @@ impl ChunkGrid {
         n[0].saturating_add(n[0].saturating_mul(n[1])).saturating_add(n[0].saturating_mul(n[1]).saturating_mul(n[2]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::array::{ArrayKind, LevelSource};
+    use crate::dvid::View;
+    use crate::geometry::VoxelSize;
+    use crate::voxels::Dtype;
+
+    fn spec(block: [i64; 3], n_levels: usize, begin: [i64; 3], end: [i64; 3]) -> ArraySpec {
+        let source = LevelSource { source: String::new(), block_shape: block.into() };
+        let data = VoxelBox::new(begin.into(), end.into()).unwrap();
+        let kind = (Dtype::Uint8, ArrayKind::Image);
+        ArraySpec::new(String::new(), View::Stored, kind, VoxelSize::UNIT, data, vec![source; n_levels]).unwrap()
+    }
+
+    fn grid(spec: &ArraySpec, level: usize) -> ChunkGrid {
+        ChunkGrid::new(spec, level, spec.levels[level].chunk_shape).unwrap()
+    }
+
+    fn running_example() -> ArraySpec {
+        spec([64; 3], 4, [130, 1000, -70], [280, 1130, 130])
+    }
+
+    #[test]
+    fn the_running_example_has_the_chunks_that_its_data_touches() {
+        let spec = running_example();
+        // The data lie at array index z 130-279, y 1000-1129, x 442-641; whole blocks reach to x 384-703.
+        assert_eq!(grid(&spec, 0).indices(), [2..5, 15..18, 6..11]);
+        assert_eq!(grid(&spec, 0).n_chunks(), 45);
+        assert_eq!(grid(&spec, 3).indices(), [0..1, 1..3, 0..2]);
+        let node = ["4", "15", "6"].iter().fold(None, |at, name| Some(grid(&spec, 0).child_named(at, name).unwrap()));
+        let file = grid(&spec, 0).file(node.unwrap()).unwrap();
+        assert_eq!(file.file_box(), VoxelBox::from_shape([256, 960, -128].into(), Coordinate::splat(64)).unwrap());
+        assert_eq!((file.level(), file.n_bytes()), (0, 64 * 64 * 64));
+    }
+
+    #[test]
+    fn only_the_one_spelling_of_a_number_is_a_name() {
+        let grid = grid(&spec([64; 3], 1, [0; 3], [640; 3]), 0);
+        assert!(grid.child_named(None, "0").is_some() && grid.child_named(None, "9").is_some());
+        for name in ["", "00", "01", "+1", "-1", "1 ", " 1", "1.0", "0x1", "١", "10", "18446744073709551616", ".", "z"]
+        {
+            assert_eq!(grid.child_named(None, name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_stored_is_no_chunk_at_all() {
+        let mut spec = running_example();
+        spec.levels[0].stored = VoxelBox::EMPTY;
+        let grid = grid(&spec, 0);
+        assert_eq!((grid.n_nodes(), grid.n_children(None), grid.child_named(None, "0")), (0, 0, None));
+    }
+
+    #[test]
+    fn a_volume_longer_than_wide_has_more_positions_than_a_slot() {
+        let end = [1 << 62, 1, 1];
+        let grid = grid(&spec([64; 3], 1, [0; 3], end), 0);
+        assert_eq!(grid.n_chunks(), 1 << 56);
+        let last = grid.node(grid.n_nodes() - 1).unwrap();
+        assert_eq!(grid.position(last), 3 * (1 << 56) - 1);
+        assert_eq!(grid.file(last).unwrap().file_box().end(), Coordinate::new(1 << 62, 64, 64));
+    }
+
+    #[test]
+    fn chunks_that_no_file_can_hold_leave_out_the_grid() {
+        let spec = running_example();
+        assert_eq!(ChunkGrid::new(&spec, 0, Coordinate::splat(1 << 21)), None);
+        assert_eq!(ChunkGrid::new(&spec, 4, Coordinate::splat(64)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn positions_and_nodes_are_one_to_one(
+            block in prop::array::uniform3(1_i64..70),
+            begin in prop::array::uniform3(-300_i64..300),
+            size in prop::array::uniform3(1_i64..300),
+            level in 0_usize..3,
+        ) {
+            let end = [0, 1, 2].map(|axis| begin[axis] + size[axis]);
+            let spec = spec(block, 3, begin, end);
+            let grid = grid(&spec, level);
+            let mut listed = vec![None];
+            let (mut seen, mut at) = (HashSet::new(), 0);
+            while at < listed.len() {
+                let of = listed[at];
+                for nth in 0..grid.n_children(of) {
+                    let child = grid.child(of, nth).unwrap();
+                    prop_assert_eq!(grid.parent(child), of);
+                    prop_assert_eq!(grid.node(grid.position(child)), Some(child));
+                    prop_assert_eq!(grid.child_named(of, &grid.index(child).to_string()), Some(child));
+                    prop_assert!(seen.insert(grid.position(child)));
+                    listed.push(Some(child));
+                }
+                at += 1;
+            }
+            prop_assert_eq!(seen.len() as u64, grid.n_nodes());
+            prop_assert!(seen.iter().all(|&position| position < grid.n_nodes()));
+            prop_assert_eq!(grid.node(grid.n_nodes()), None);
+            // A chunk exists if and only if it touches what is stored, checked chunk by chunk over the whole array.
+            let level = &spec.levels[level];
+            let all = level.shape.div_ceil(level.chunk_shape);
+            for index in VoxelBox::from_shape(Coordinate::ZERO, all).unwrap().indices() {
+                let voxels = VoxelBox::from_shape(level.origin + index * level.chunk_shape, level.chunk_shape).unwrap();
+                let found = index.axes().iter().try_fold(None, |at, i| grid.child_named(at, &i.to_string()).map(Some));
+                prop_assert_eq!(found.is_some(), !voxels.intersect(level.stored).is_empty(), "{}", index);
+                if let Some(node) = found.flatten() {
+                    prop_assert_eq!(grid.file(node).unwrap().file_box(), voxels);
+                }
+            }
+        }
+    }
+}

@@ -255,3 +255,6 @@ fn whole_voxel_size(nm: [f64; 3]) -> ([i64; 3], &'static str) {
         (nm.map(|nm| ((nm * 1000.0).round() as i64).max(1)), "pm")
     }
 }
+
+#[cfg(test)]
+mod tests;

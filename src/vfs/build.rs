@@ -12,8 +12,11 @@ use super::contents::{InstanceFiles, ViewFiles};
 use super::control::ControlFile;
 use super::error::BuildError;
 use super::inode::InodeTable;
-use super::names::escape;
+use super::names::{MAX_NAME_BYTES, escape};
 use super::tree::{Chunks, Fixed, FixedNode, Folder, ROOT, Row, Tree};
+
+/// No log has more than ten lines of a kind at once.
+const MAX_ESCAPED_LINES: usize = 9;
 
 /// The files of the root that are not an instance's.
 pub(super) struct RootFiles {
@@ -37,6 +40,7 @@ pub(super) fn build(root: RootFiles, instances: Vec<InstanceFiles>) -> Result<Tr
     let mut root_nodes = rows.into_nodes();
 
     let mut named: Vec<_> = instances.into_iter().map(|instance| (escape(&instance.name), instance)).collect();
+    log_escaped(&named);
     named.sort_by(|(a, _), (b, _)| a.cmp(b));
     if let Some(pair) = named.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return Err(BuildError::SameName(pair[0].0.clone()));
@@ -49,6 +53,23 @@ pub(super) fn build(root: RootFiles, instances: Vec<InstanceFiles>) -> Result<Tr
     }
     finish_nodes(&mut inodes, 0, root_nodes);
     Ok(Tree { inodes })
+}
+
+/// Tells which instances go by another name here: a line each, and one for those beyond the first few.
+fn log_escaped(named: &[(String, InstanceFiles)]) {
+    let escaped: Vec<_> = named.iter().filter(|(name, instance)| *name != instance.name).collect();
+    for (name, instance) in escaped.iter().take(MAX_ESCAPED_LINES) {
+        let shown: String = instance.name.chars().take(MAX_NAME_BYTES).flat_map(char::escape_debug).collect();
+        tracing::info!(
+            code = "name_escaped",
+            inst = shown,
+            path = name.as_str(),
+            "an instance has a name that no file can have"
+        );
+    }
+    if let Some(more) = escaped.len().checked_sub(MAX_ESCAPED_LINES).filter(|&more| more > 0) {
+        tracing::info!(code = "name_escaped", more, "further instances have names that no file can have");
+    }
 }
 
 /// JSON for people to read.

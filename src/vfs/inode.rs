@@ -73,7 +73,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_two_positions_of_any_rows_share_a_number(
-            sizes in prop::collection::vec(prop_oneof![0_u64..5, (1 << 40) - 2..(1 << 40) + 3, 0..1_u64 << 45], 1..20),
+            sizes in prop::collection::vec(prop_oneof![0_u64..5, (1_u64 << 40) - 2..(1_u64 << 40) + 3, 0..1_u64 << 45], 1..20),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 20),
         ) {
             let mut table = InodeTable::default();

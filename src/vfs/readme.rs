@@ -28,7 +28,7 @@ pub(super) fn readme(source: &str, instances: &[InstanceFiles]) -> String {
         let _ = writeln!(text, "  {:<18} {}", format!("{}/", kind.name()), kind.title());
     }
     text += "  supervoxels/       the same for a labelmap's supervoxels; the directory itself shows bodies\n\n";
-    text += "Axes are z, y, x. The index in an array is the DVID voxel coordinate, but on an axis with data below 0, where\n\
+    text += "Axes are z, y, x. The index in an array is the DVID voxel coordinate, except on an axis with data below 0, where\n\
              `offset` in attrs.json tells index 0. Level s0 is full resolution, each next one half as fine.\n\n";
     if let Some(example) = example {
         text += &how_to_open(&example);

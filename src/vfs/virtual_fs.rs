@@ -25,6 +25,9 @@ use super::tree::{Place, Tree};
 /// readers keep all of it in memory.
 const MAX_LISTED_NAMES: u64 = 1_000_000;
 
+/// So many opens of control files keep a snapshot at a time; who opens more of them reads what is there then.
+const MAX_SNAPSHOTS: usize = 1024;
+
 /// What is called, exactly once, when a read has ended.
 pub type ThenBytes = Box<dyn FnOnce(Result<Vec<u8>, Error>) + Send>;
 
@@ -272,6 +275,12 @@ impl VirtualFs {
         }
     }
 
+    /// The path of an inode from the root, for people; empty for the root, and for a number that was never given.
+    #[must_use]
+    pub fn path(&self, ino: u64) -> String {
+        self.tree.path(ino)
+    }
+
     /// How large everything is together.
     #[must_use]
     pub fn statfs(&self) -> Totals {
@@ -299,11 +308,14 @@ impl VirtualFs {
     fn open_control(&self, file: ControlFile) -> Opened {
         let snapshot = self.control.render(file);
         let fh = self.next_fh.fetch_add(1, Ordering::Relaxed);
-        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(fh, snapshot);
+        let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        if snapshots.len() < MAX_SNAPSHOTS {
+            snapshots.insert(fh, snapshot);
+        }
         Opened { fh, caching: Caching::Direct }
     }
 
-    /// What a control file held when it was opened; as of now for a handle that was never given.
+    /// What a control file held when it was opened; as of now for a handle without snapshot.
     fn snapshot(&self, fh: u64, file: ControlFile) -> Arc<[u8]> {
         let found = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).get(&fh).map(Arc::clone);
         found.unwrap_or_else(|| self.control.render(file))

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use crate::geometry::Coordinate;
 
 use super::super::payload_error::PayloadError;
-use super::{EDGE, LabelBlock, PADDING, SUB_VOXELS, Voxels, bits_of};
+use super::{LabelBlock, PADDING, SUB_VOXELS, Voxels, bits_of};
 
+/// Rows of eight voxels in a sub-block.
+const N_ROWS: usize = 64;
 /// gx, gy, gz, N.
 const HEADER_BYTES: usize = 16;
 
@@ -45,17 +47,16 @@ pub(super) fn parse(mut bytes: Vec<u8>, block_shape: Coordinate) -> Result<Label
         }
         (0, 0)
     } else {
-        check_sub_blocks(&bytes, n_sub_blocks, label_count)?
-    };
-    if n_labels > 1 {
         bytes.reserve_exact(PADDING);
         bytes.resize(bytes.len() + PADDING, 0);
-    }
+        check_sub_blocks(&bytes, n_sub_blocks, label_count)?
+    };
     Ok(LabelBlock { labels, voxels: Arc::new(Voxels { grid, bytes, indices_at, values_at }) })
 }
 
 /// Checks everything behind the label list; where indices and values begin in it.
-fn check_sub_blocks(bytes: &[u8], n_sub_blocks: usize, n_labels: u32) -> Result<(usize, usize), PayloadError> {
+fn check_sub_blocks(padded: &[u8], n_sub_blocks: usize, n_labels: u32) -> Result<(usize, usize), PayloadError> {
+    let bytes = &padded[..padded.len() - PADDING];
     let indices_at = n_sub_blocks.checked_mul(2).ok_or(bad("too many sub-blocks"))?;
     let counts = bytes.get(..indices_at).ok_or(bad("cut in the sub-block counts"))?;
     let counts = counts.as_chunks::<2>().0.iter().map(|&count| u16::from_le_bytes(count));
@@ -74,45 +75,54 @@ fn check_sub_blocks(bytes: &[u8], n_sub_blocks: usize, n_labels: u32) -> Result<
     if largest.is_some_and(|index| index >= n_labels) {
         return Err(bad("an index beyond the label list"));
     }
-    let mut values = &bytes[values_at..];
-    if values.len() != values_bytes {
-        return Err(bad(if values.len() < values_bytes { "cut in the values" } else { "bytes left over" }));
+    match bytes.len() - values_at {
+        there if there < values_bytes => return Err(bad("cut in the values")),
+        there if there > values_bytes => return Err(bad("bytes left over")),
+        _ => {}
     }
+    let mut at = values_at;
     for count in counts {
-        let of_sub_block;
-        (of_sub_block, values) = values.split_at(bits_of(count) * SUB_VOXELS / 8);
-        if !count.is_power_of_two() && count > 0 && !all_below(of_sub_block, count) {
+        // Of a power of two, every value of so many bits is right.
+        if !count.is_power_of_two() && count > 0 && !all_below(&padded[at..], count) {
             return Err(bad("a value beyond the labels of its sub-block"));
         }
+        at += bits_of(count) * SUB_VOXELS / 8;
     }
     Ok((indices_at, values_at))
 }
 
 /// Whether every value of a sub-block is below the number of its labels.
+///
+/// `values` goes on behind the sub-block by at least eight bytes, which are not looked at.
 fn all_below(values: &[u8], count: u16) -> bool {
-    let bits = bits_of(count);
-    if bits == 9 { rows_below_wide(values, count) } else { rows_below(values, count, bits) }
+    match bits_of(count) {
+        1 => rows_below::<1>(values, count),
+        2 => rows_below::<2>(values, count),
+        3 => rows_below::<3>(values, count),
+        4 => rows_below::<4>(values, count),
+        5 => rows_below::<5>(values, count),
+        6 => rows_below::<6>(values, count),
+        7 => rows_below::<7>(values, count),
+        8 => rows_below::<8>(values, count),
+        _ => {
+            let rows = values.as_chunks::<9>().0.iter().take(N_ROWS);
+            rows.flat_map(super::decode::values_of_wide_row).all(|value| value < count)
+        }
+    }
 }
 
 /// Adds what is missing to 2^bits to each value of a row at once: a value that is too large carries into the
 /// bits above it, which are free because even and odd values are looked at apart.
-fn rows_below(values: &[u8], count: u16, bits: usize) -> bool {
-    let mut ones = 0_u128;
-    for i in 0..4 {
-        ones |= 1 << (2 * bits * i);
-    }
-    let fields = ones * ((1 << bits) - 1);
-    let missing = ones * u128::from((1_u16 << bits) - count);
+fn rows_below<const BITS: usize>(values: &[u8], count: u16) -> bool {
+    let ones = (0..4).fold(0_u64, |ones, i| ones | 1 << (2 * BITS * i));
+    let fields = ones * ((1 << BITS) - 1);
+    let missing = ones * ((1 << BITS) - u64::from(count));
     let mut carries = 0;
-    for row in values.chunks_exact(bits) {
-        let mut word = [0; 8];
-        word[8 - bits..].copy_from_slice(row);
-        let word = u128::from(u64::from_be_bytes(word));
-        carries |= ((word & fields) + missing) | (((word >> bits) & fields) + missing);
+    // Each row is BITS bytes, read with some of the next.
+    let values = &values[..N_ROWS * BITS + 8];
+    for row in 0..N_ROWS {
+        let word = values[row * BITS..].first_chunk().map_or(0, |&bytes| u64::from_be_bytes(bytes)) >> (64 - 8 * BITS);
+        carries |= ((word & fields) + missing) | (((word >> BITS) & fields) + missing);
     }
-    carries & (ones << bits) == 0
-}
-
-fn rows_below_wide(values: &[u8], count: u16) -> bool {
-    values.as_chunks::<9>().0.iter().all(|row| super::decode::values_of_wide_row(row).into_iter().all(|v| v < count))
+    carries & (ones << BITS) == 0
 }
