@@ -100,9 +100,8 @@ fn answer(range: ByteRange) -> Vec<u8> {
 
 fn attributes_of(ino: u64) -> Result<(Attributes, Lasting), Error> {
     let is_dir = matches!(ino, ROOT | MANY | HUGE);
-    let known = is_dir
-        || FILES.iter().any(|&(_, file)| file == ino)
-        || (FIRST_OF_MANY..FIRST_OF_MANY + N_MANY).contains(&ino);
+    let known =
+        is_dir || FILES.iter().any(|&(_, file)| file == ino) || (FIRST_OF_MANY..FIRST_OF_MANY + N_MANY).contains(&ino);
     if !known {
         return Err(Error::NoSuchInode(ino));
     }

@@ -141,7 +141,7 @@ fn apply_extents(infos: &mut [InstanceInfo], options: &CatalogOptions) -> Result
 fn open_instance(node: &Node, cache: &BlockCache, info: &InstanceInfo) -> Option<Opened> {
     let voxels = info.voxels.as_ref().ok()?;
     let extents = voxels.extents?;
-    let instance = node.instance(info);
+    let instance = node.instance(info).ok()?;
     let source = cache.add_source(Arc::clone(&instance) as Arc<dyn FetchBlocks>);
     let grid = Grid::new(voxels.block_shape)?;
     for scale in (0..=voxels.max_scale.0).map(Scale) {
