@@ -2,6 +2,7 @@
 
 pub mod array;
 pub mod cache;
+pub mod cli;
 pub mod demo;
 pub mod dvid;
 pub mod fuse;

@@ -24,9 +24,7 @@ SOURCE is http(s)://HOST[:PORT]/UUID[:BRANCH]; the first letters of a UUID are e
 Exit codes: 0 success, 1 wrong use or refused credentials, 2 this machine cannot mount, 32 server, node or mount.";
 
 /// Commands that may stand first; anything else means `mount`.
-const COMMANDS: [&str; 10] = [
-    "mount", "umount", "unmount", "info", "demo", "help", "-h", "--help", "-V", "--version",
-];
+const COMMANDS: [&str; 10] = ["mount", "umount", "unmount", "info", "demo", "help", "-h", "--help", "-V", "--version"];
 
 #[derive(Debug, Parser)]
 #[command(
@@ -276,9 +274,29 @@ impl PlaceArgs {
                 "allow_other" => self.allow_other = true,
                 "fsname" if !value.is_empty() => self.fsname = Some(value.to_owned()),
                 // What this mount is anyway, or what speaks to mount(8) alone.
-                "" | "ro" | "rw" | "nosuid" | "nodev" | "noexec" | "noatime" | "nodiratime" | "relatime"
-                | "default_permissions" | "defaults" | "async" | "auto" | "noauto" | "user" | "users" | "nouser"
-                | "owner" | "group" | "nofail" | "_netdev" | "subtype" | "comment" => {}
+                ""
+                | "ro"
+                | "rw"
+                | "nosuid"
+                | "nodev"
+                | "noexec"
+                | "noatime"
+                | "nodiratime"
+                | "relatime"
+                | "default_permissions"
+                | "defaults"
+                | "async"
+                | "auto"
+                | "noauto"
+                | "user"
+                | "users"
+                | "nouser"
+                | "owner"
+                | "group"
+                | "nofail"
+                | "_netdev"
+                | "subtype"
+                | "comment" => {}
                 _ if name.starts_with("x-") => {}
                 "auto_unmount" => {
                     return Err(Failure::usage(
@@ -305,7 +323,8 @@ impl ServerArgs {
 /// A quarter of what this machine or its control group has, at most 1 GiB and at least 64 MiB.
 fn default_memory() -> usize {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let kib: usize = text.lines().next()?.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        let kib: usize =
+            text.lines().next()?.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok()?;
         kib.checked_mul(1024)
     });
     let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());

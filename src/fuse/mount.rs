@@ -121,6 +121,17 @@ pub(super) fn make_mount(mountpoint: &Path, options: &MountOptions) -> Result<Ne
     Ok(NewMount { device, mountpoint: resolved })
 }
 
+/// Whether a mount can be made at a directory, as far as that can be known before; made for early words.
+///
+/// # Errors
+/// As those of the mount itself.
+pub fn check_mountpoint(mountpoint: &Path, replace: bool) -> Result<(), MountError> {
+    match check_directory(mountpoint) {
+        Err(MountError::Dead(_)) if replace => Ok(()),
+        checked => checked.map(|_| ()),
+    }
+}
+
 /// Takes away a mount of ours whose program has died. Any other directory is left alone.
 ///
 /// # Errors
