@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The command `dvidfs`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dvidfs::cli::run()
+}

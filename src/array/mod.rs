@@ -1,5 +1,25 @@
 //! `DvidArray`: the attributes of an array, and its voxels put together from blocks.
+//!
+//! Reading order: what an array is like (`spec`), which levels it has (`levels`, `probe`), how it describes itself
+//! (`attrs`, `neuroglancer`), how its voxels are read (`window`, `dvid_array`), and all arrays of a node (`catalog`).
 
+mod attrs;
+mod catalog;
+mod data_view;
+mod dvid_array;
+mod error;
+mod levels;
+mod neuroglancer;
+mod probe;
+mod read_voxels;
 mod spec;
+mod traits;
+mod window;
 
+pub use catalog::{Catalog, CatalogError, CatalogOptions, Entry};
+pub use data_view::DataView;
+pub use dvid_array::{DvidArray, Source};
+pub use error::{Error, MetadataError, NoSuchModule};
+pub use read_voxels::{ReadVoxels, ThenBytes};
 pub use spec::{ArrayKind, ArraySpec, Level, LevelSource, SpecError};
+pub use traits::{Array, Axis};

@@ -2,10 +2,60 @@
 
 mod error;
 mod fetch_blocks;
-mod label_block;
 mod retry;
 
+mod payload_error;
+
+mod block_stream;
+mod gzip;
+mod jpeg;
+mod label_block;
+mod payload;
+
+mod info;
+mod json;
+mod repo_info;
+mod server_time;
+mod units;
+
+mod address;
+mod addresses;
+mod answer;
+mod endpoint;
+mod http;
+mod http_config;
+mod pace;
+mod server_info;
+mod token;
+
+mod gate;
+mod instance;
+mod mapping;
+mod request;
+
+mod node;
+mod open_error;
+mod resolve;
+
+#[cfg(test)]
+mod scripted_server;
+#[cfg(test)]
+mod test_support;
+
+pub use address::{Address, AddressError};
 pub use error::{Detail, Error, ErrorKind};
 pub use fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
+pub use http::Server;
+pub use http_config::HttpConfig;
+pub use info::{InstanceInfo, InstanceKind, NoVoxels, VoxelInfo};
+pub use instance::Instance;
 pub use label_block::LabelBlock;
+pub use node::{Node, NodeOptions, fetch_info};
+pub use open_error::{OpenError, TokenText};
+pub use pace::SlowRate;
+pub use payload::StoredForm;
+pub use payload_error::PayloadError;
+pub use repo_info::{InstanceEntry, NodeInfo, RepoInfo};
 pub use retry::{Decision, decide};
+pub use server_info::{ServerInfo, ServerStart};
+pub use token::TokenError;

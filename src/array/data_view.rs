@@ -1,0 +1,54 @@
+//! A lazy view of all voxels of an array, sliced as numpy slices.
+
+use std::ops::Range;
+
+use crate::geometry::{Coordinate, Scale, VoxelBox};
+use crate::voxels::{AnyArray, Dtype};
+
+use super::dvid_array::DvidArray;
+use super::error::Error;
+use super::traits::Array;
+
+/// All voxels of an array's region at full resolution; nothing is fetched until it is sliced.
+///
+/// Index (0, 0, 0) is the corner of the array's roi.
+#[derive(Clone, Copy, Debug)]
+pub struct DataView<'a> {
+    array: &'a DvidArray,
+    voxels: VoxelBox,
+}
+
+impl<'a> DataView<'a> {
+    pub(super) fn new(array: &'a DvidArray, voxels: VoxelBox) -> Self {
+        Self { array, voxels }
+    }
+
+    /// Voxels along each axis, zyx.
+    #[must_use]
+    pub fn shape(&self) -> [u64; 3] {
+        self.voxels.shape().axes().map(i64::unsigned_abs)
+    }
+
+    /// The type of a voxel.
+    #[must_use]
+    pub fn dtype(&self) -> Dtype {
+        self.array.dtype()
+    }
+
+    /// Reads the voxels of three half-open ranges of indices, zyx, as `data[z0:z1, y0:y1, x0:x1]` does.
+    ///
+    /// # Errors
+    /// If a range ends beyond the shape or before it begins, or voxels cannot be had.
+    pub fn slice(&self, ranges: [Range<u64>; 3]) -> Result<AnyArray, Error> {
+        let corner = |side: fn(&Range<u64>) -> u64| {
+            Coordinate::from(std::array::from_fn(|axis| i64::try_from(side(&ranges[axis])).unwrap_or(i64::MAX / 2)))
+        };
+        let (begin, end) = (corner(|range| range.start), corner(|range| range.end));
+        let local = VoxelBox::new(begin, end.max(begin)).unwrap_or(VoxelBox::EMPTY);
+        let whole = VoxelBox::from_shape(Coordinate::ZERO, self.voxels.shape()).unwrap_or(VoxelBox::EMPTY);
+        if !begin.all_le(end) || !end.all_le(whole.end()) {
+            return Err(Error::OutOfBounds { wanted: local, data: whole, scale: Scale::FULL });
+        }
+        self.array.read_voxels(Scale::FULL, local.translated(self.voxels.begin()))
+    }
+}

@@ -1,0 +1,197 @@
+//! Reads of an array against a pure function of the voxel.
+
+use std::sync::mpsc;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::array::spec::LevelSource;
+use crate::cache::CacheConfig;
+use crate::dvid::{Block, BlockForm, Error as DvidError, FetchBlocks};
+use crate::geometry::BlockBox;
+use crate::metrics::Metrics;
+
+const BLOCK: Coordinate = Coordinate::new(5, 3, 7);
+
+/// Differs along every axis, with no short period; never 0.
+fn value(voxel: Coordinate) -> u16 {
+    let mixed = voxel.z() * 7919 + voxel.y() * 631 + voxel.x() * 53;
+    u16::try_from(mixed.rem_euclid(65_521)).unwrap() | 1
+}
+
+/// Every fifth block was never written.
+fn is_stored(block: BlockIndex) -> bool {
+    (block.0.z() + 2 * block.0.y() + 3 * block.0.x()).rem_euclid(5) != 0
+}
+
+fn model(voxel: Coordinate, stored: VoxelBox) -> u16 {
+    let block = BlockIndex(voxel.div_floor(BLOCK));
+    if stored.contains_voxel(voxel) && is_stored(block) { value(voxel) } else { 0 }
+}
+
+#[derive(Debug)]
+struct PureSource;
+
+impl FetchBlocks for PureSource {
+    fn form(&self) -> BlockForm {
+        BlockForm { dtype: Dtype::Uint16, block_shape: BLOCK, blocks_per_request: 4 }
+    }
+
+    fn freshness(&self) -> Freshness {
+        Freshness::Forever
+    }
+
+    fn stored_as(&self, view: View) -> View {
+        view
+    }
+
+    fn fetch_blocks(&self, _: View, _: Scale, blocks: BlockBox) -> Result<Vec<Block>, DvidError> {
+        let fetch = |block: BlockIndex| {
+            if !is_stored(block) {
+                return Block::Absent;
+            }
+            let voxels = VoxelBox::from_shape(block.0 * BLOCK, BLOCK).unwrap();
+            let bytes = voxels.indices().flat_map(|voxel| value(voxel).to_le_bytes()).collect();
+            Block::Dense(Arc::new(Volume::new(Dtype::Uint16, BLOCK, bytes).unwrap()))
+        };
+        Ok(blocks.blocks().map(fetch).collect())
+    }
+
+    fn is_ready(&self, _: View) -> bool {
+        true
+    }
+
+    fn prepare(&self, _: View) -> Result<(), DvidError> {
+        Ok(())
+    }
+
+    fn decode(&self, _: View, block: &Block) -> Result<Arc<Volume>, DvidError> {
+        match block {
+            Block::Dense(volume) => Ok(Arc::clone(volume)),
+            Block::Absent | Block::Labels(_) => panic!("this source has dense blocks"),
+        }
+    }
+}
+
+fn array() -> DvidArray {
+    let cache = BlockCache::new(CacheConfig::default(), Arc::new(Metrics::default()));
+    let source = cache.add_source(Arc::new(PureSource));
+    let data = VoxelBox::new(Coordinate::new(-3, 2, -17), Coordinate::new(19, 23, 30)).unwrap();
+    let levels = vec![LevelSource { source: "pure".into(), block_shape: BLOCK }];
+    let kind = (Dtype::Uint16, ArrayKind::Image);
+    let size = VoxelSize::new([40.0, 4.0, 3.2]).unwrap();
+    let spec = ArraySpec::new("pure".into(), View::Stored, kind, size, data, levels).unwrap();
+    DvidArray::new(Parts {
+        spec,
+        source: Source { server: "http://x".into(), uuid: "ab".into(), name: "pure".into() },
+        freshness: Freshness::Forever,
+        levels: vec![LevelBlocks { source, scale: Scale::FULL }],
+        cache,
+        info: json!({"Base": {}}).as_object().unwrap().clone(),
+        described: Map::new(),
+    })
+}
+
+fn read_bytes(array: &DvidArray, file_box: VoxelBox, window: Range<u64>) -> Vec<u8> {
+    let (send, receive) = mpsc::channel();
+    array.read_bytes(0, file_box, window, Box::new(move |bytes| send.send(bytes).unwrap()));
+    receive.recv().unwrap().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_window_of_any_file_equals_the_model(
+        begin in prop::array::uniform3(-40_i64..30),
+        shape in prop::array::uniform3(1_i64..24),
+        (a, b) in (0.0..1.0_f64, 0.0..1.0_f64),
+    ) {
+        let array = array();
+        let stored = array.spec().levels[0].stored;
+        let file_box = VoxelBox::from_shape(begin.into(), shape.into()).unwrap();
+        let file: Vec<u8> = file_box.indices().flat_map(|voxel| model(voxel, stored).to_le_bytes()).collect();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let at = |part: f64| (part * file.len() as f64) as usize;
+        let (a, b) = (at(a.min(b)), at(a.max(b)));
+        prop_assert_eq!(read_bytes(&array, file_box, a as u64..b as u64), &file[a..b]);
+    }
+
+    #[test]
+    fn any_region_equals_the_model(
+        begin in prop::array::uniform3(0_i64..20),
+        shape in prop::array::uniform3(0_i64..24),
+    ) {
+        let array = array();
+        let (data, stored) = (array.spec().data, array.spec().levels[0].stored);
+        let wanted = VoxelBox::from_shape(data.begin() + begin.into(), shape.into()).unwrap();
+        let roi = Roi::of_voxels(wanted, array.voxel_size());
+        if data.contains(wanted) {
+            let read = array.read_as::<u16>(roi).unwrap();
+            let expected: Vec<u16> = wanted.indices().map(|voxel| model(voxel, stored)).collect();
+            prop_assert_eq!(read.into_raw_vec_and_offset().0, expected);
+        } else {
+            let refused = matches!(array.read(roi), Err(Error::OutOfBounds { .. }));
+            prop_assert!(refused);
+            let filled = array.read_voxels_or_fill(Scale::FULL, wanted).unwrap().into_typed::<u16>().unwrap();
+            let expected: Vec<u16> = wanted.indices().map(|voxel| model(voxel, stored)).collect();
+            prop_assert_eq!(filled.into_raw_vec_and_offset().0, expected);
+        }
+    }
+}
+
+#[test]
+fn the_data_slices_as_numpy_does() {
+    let array = array();
+    let data = array.spec().data;
+    assert_eq!(array.data().shape(), [22, 21, 47]);
+    let slice = array.data().slice([1..3, 0..21, 40..47]).unwrap().into_typed::<u16>().unwrap();
+    assert_eq!(slice.shape(), [2, 21, 7]);
+    let voxel = data.begin() + Coordinate::new(2, 20, 46);
+    assert_eq!(slice[[1, 20, 6]], model(voxel, array.spec().levels[0].stored));
+    assert!(array.data().slice([0..23, 0..1, 0..1]).is_err());
+    let roi =
+        Roi::of_voxels(VoxelBox::new(Coordinate::new(0, 5, 0), Coordinate::new(4, 6, 9)).unwrap(), array.voxel_size());
+    assert_eq!(array.slices(roi).unwrap(), [3..7, 3..4, 17..26]);
+}
+
+#[test]
+fn an_array_tells_what_it_is() {
+    let array: &dyn Array = &array();
+    assert_eq!((array.dims(), array.num_channels(), array.writable()), (3, None, false));
+    assert_eq!(array.axes().iter().map(|axis| axis.name()).collect::<String>(), "zyx");
+    assert_eq!(array.roi().offset(), [-120.0, 8.0, -17.0 * 3.2]);
+}
+
+#[test]
+fn metadata_is_added_but_dvids_own_keys_stay() {
+    let array = array();
+    array.add_metadata(json!({"stain": "osmium"})).unwrap();
+    assert_eq!(array.attrs()["stain"], "osmium");
+    assert_eq!(array.add_metadata(json!([1])), Err(MetadataError::NotAnObject));
+    assert_eq!(array.add_metadata(json!({"Base": 1})), Err(MetadataError::TakenKey("Base".into())));
+    assert_eq!(array.described()["attrs"]["stain"], "osmium");
+}
+
+#[test]
+#[cfg(feature = "neuroglancer")]
+fn neuroglancer_is_pointed_at_the_server() {
+    let array = array();
+    assert_eq!(array.neuroglancer_source().unwrap(), "dvid://http://x/ab/pure");
+    let layer = array.neuroglancer_layer().unwrap();
+    assert_eq!((&layer["type"], &layer["name"]), (&json!("image"), &json!("pure")));
+    let dimensions = array.output_dimensions().unwrap();
+    let x = dimensions["x"][0].as_f64().unwrap();
+    assert!((x - 3.2e-9).abs() < 1e-24 && dimensions["z"][1] == "m");
+    assert_eq!(array.transform_matrix().unwrap()[2], [0.0, 0.0, 1.0, 0.0]);
+    assert_eq!(array.neuroglancer_state().unwrap()["position"], json!([6.5, 12.5, 8.0]));
+}
+
+#[test]
+#[cfg(not(feature = "neuroglancer"))]
+fn without_the_feature_neuroglancer_is_no_such_module() {
+    let array = array();
+    assert!(!array.can_neuroglance());
+    assert_eq!(array.neuroglancer_layer().unwrap_err().name, "neuroglancer");
+    assert_eq!(array.neuroglancer_source().unwrap_err().name, "neuroglancer");
+}

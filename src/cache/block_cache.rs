@@ -1,0 +1,153 @@
+//! The face of the cache.
+
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::dvid::FetchBlocks;
+use crate::geometry::{BlockBox, BlockIndex, Coordinate, Scale};
+use crate::metrics::Metrics;
+
+use super::config::{CacheConfig, CacheStatus};
+use super::engine::{Engine, abandoned};
+use super::key::{BlockRequest, Blocks, FetchError, SourceId, Then};
+use super::{pool, reads, threads, ticker};
+
+/// How long the end of a cache waits for a fetch that hangs.
+const LONGEST_END: Duration = Duration::from_secs(1);
+
+/// Blocks of any number of sources, in memory or on their way.
+///
+/// Its threads end with [`shut_down`](Self::shut_down) or with the last `Arc`.
+#[derive(Debug)]
+pub struct BlockCache {
+    engine: Arc<Engine>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl BlockCache {
+    /// A cache and its threads.
+    ///
+    /// # Panics
+    /// If the system gives not even two threads.
+    #[must_use]
+    pub fn new(config: CacheConfig, metrics: Arc<Metrics>) -> Arc<Self> {
+        let engine = Arc::new(Engine::new(config, metrics));
+        let watcher = Arc::clone(&engine);
+        let ticker = threads::spawn(&engine, "ticker", move || ticker::watch(&watcher));
+        let mut threads = vec![ticker.expect("the system gives a thread")];
+        for number in 0..engine.most_connections() {
+            let worker = Arc::clone(&engine);
+            match threads::spawn(&engine, &format!("fetch-{number}"), move || pool::work(&worker)) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    tracing::warn!(code = "few_threads", cause = %error, "fewer fetch threads than asked for")
+                }
+            }
+        }
+        assert!(threads.len() > 1, "the system gives a fetch thread");
+        Arc::new(Self { engine, threads: Mutex::new(threads) })
+    }
+
+    /// Makes a source of blocks known.
+    pub fn add_source(&self, source: Arc<dyn FetchBlocks>) -> SourceId {
+        self.engine.add_source(source)
+    }
+
+    /// Says which blocks of a source can hold data at a scale, so that nothing is fetched ahead beyond them.
+    pub fn set_bounds(&self, source: SourceId, scale: Scale, bounds: BlockBox) {
+        let mut known = self.engine.bounds.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert((source, scale), bounds);
+    }
+
+    /// Gets blocks and hands them to `then`. Never waits: if a block is not in memory, the read is parked.
+    ///
+    /// What is in memory in its stored form alone is decoded on the spot. `then` may ask for further blocks, but must
+    /// not wait for them.
+    pub fn get_many(&self, request: BlockRequest, then: Then) {
+        reads::begin(&self.engine, request, then);
+    }
+
+    /// Gets blocks, waiting for those that are not in memory. Not to be called from a [`Then`].
+    ///
+    /// # Errors
+    /// If a block could not be had before patience ended, or can never be had.
+    pub fn get_many_blocking(&self, request: BlockRequest) -> Result<Blocks, FetchError> {
+        let (sender, receiver) = sync_channel(1);
+        let scale = request.scale;
+        let block = request.blocks.first().copied().unwrap_or(BlockIndex(Coordinate::ZERO));
+        let since = Instant::now();
+        // A reader that is gone needs no answer.
+        self.get_many(request, Box::new(move |blocks| drop(sender.send(blocks))));
+        receiver.recv().unwrap_or_else(|_| {
+            let source = abandoned("the read was dropped");
+            Err(FetchError { source, scale, block, attempts: 0, waited: since.elapsed() })
+        })
+    }
+
+    /// Refuses new reads, fails those that are parked, and ends all threads.
+    ///
+    /// Takes about a second at most: a fetch that hangs is left to end by itself.
+    pub fn shut_down(&self) {
+        let engine = &self.engine;
+        let mut state = engine.lock();
+        state.is_stopping = true;
+        let parked = state.flights.take_all();
+        drop(state);
+        for condvar in [&engine.work, &engine.watch, &engine.quiet] {
+            condvar.notify_all();
+        }
+        let now = Instant::now();
+        for read in parked {
+            let slot = read.missing().next().unwrap_or_default();
+            let error = read.error(slot, abandoned("the cache is shutting down"), 0, now);
+            engine.answer_error(read, error);
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let own = std::thread::current().id();
+        let n_own = usize::from(threads.iter().any(|thread| thread.thread().id() == own));
+        let have_ended = threads::wait_for_end(engine, n_own, LONGEST_END);
+        if !have_ended {
+            tracing::warn!(code = "fetch_left_behind", "a fetch did not end in time");
+        }
+        for thread in threads {
+            if thread.thread().id() != own && (have_ended || thread.is_finished()) {
+                // Its panic, if any, was counted where it happened.
+                drop(thread.join());
+            }
+        }
+    }
+
+    /// Waits until no read is parked, so long at most; whether it came to that.
+    pub fn drain(&self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        let mut state = self.engine.lock();
+        while state.flights.n_reads() > 0 {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = Engine::wait(&self.engine.quiet, state, Some(left));
+        }
+        true
+    }
+
+    /// What the cache is doing now.
+    #[must_use]
+    pub fn status(&self) -> CacheStatus {
+        let state = self.engine.lock();
+        CacheStatus {
+            parked_reads: state.flights.n_reads(),
+            in_flight: state.running.len(),
+            queued: state.flights.queue.len(),
+            held_bytes: self.engine.memory.held_bytes(),
+        }
+    }
+}
+
+impl Drop for BlockCache {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}

@@ -1,0 +1,189 @@
+//! The duty of a fetch thread towards the blocks that it fetches: each lands or fails, whatever happens.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::dvid::{Block, Decision, Error, ErrorKind, Freshness, View, decide};
+use crate::metrics::Counter;
+use crate::voxels::Volume;
+
+use super::breaker::is_away;
+use super::engine::{Engine, State, abandoned};
+use super::key::BlockKey;
+use super::read::{Failed, Source};
+use super::reads;
+
+/// The blocks that one request asks for. Those that neither landed nor failed when it is dropped, fail.
+#[must_use]
+pub(super) struct Claim<'a> {
+    engine: &'a Arc<Engine>,
+    source: Source,
+    keys: Vec<BlockKey>,
+    bytes: usize,
+    number: u64,
+    started: Instant,
+}
+
+impl<'a> Claim<'a> {
+    pub(super) fn new(
+        engine: &'a Arc<Engine>,
+        source: Source,
+        keys: Vec<BlockKey>,
+        bytes: usize,
+        number: u64,
+        started: Instant,
+    ) -> Self {
+        Self { engine, source, keys, bytes, number, started }
+    }
+
+    /// Hands each block to memory, and then to those who wait for it.
+    pub(super) fn land(&mut self, blocks: Vec<Block>) {
+        let expires = match self.source.fetch.freshness() {
+            Freshness::Forever => None,
+            Freshness::For(ttl) => Some(self.started + ttl),
+        };
+        {
+            let mut state = self.engine.lock();
+            answered(self.engine, &mut state);
+            // The connection is free; what follows is our own work.
+            state.running.remove(&self.number);
+        }
+        let keys = std::mem::take(&mut self.keys);
+        for (key, block) in keys.into_iter().zip(blocks) {
+            self.keys.push(key);
+            self.land_one(key, &block, expires);
+            self.keys.pop();
+        }
+    }
+
+    fn land_one(&self, key: BlockKey, block: &Block, expires: Option<Instant>) {
+        let engine = self.engine;
+        engine.memory.put_stored(key, block.clone(), expires);
+        let views = engine.lock().flights.awaited_views(&key);
+        let volumes: Vec<_> =
+            views.into_iter().filter_map(|view| Some((view, self.volume(key, view, block, expires)?))).collect();
+        let (finished, nobody_waited) = engine
+            .lock()
+            .flights
+            .land(&key, |view| volumes.iter().find(|(decoded, _)| *decoded == view).map(|(_, volume)| volume.clone()));
+        drop(volumes);
+        engine.metrics.add(Counter::CachePrefetchedBlocks, u64::from(nobody_waited));
+        for read in finished {
+            reads::advance(engine, read);
+        }
+        self.note_quiet();
+    }
+
+    /// The voxels of a block in a view, or `None` if they cannot be had now: the read will find out why.
+    fn volume(
+        &self,
+        key: BlockKey,
+        view: View,
+        block: &Block,
+        expires: Option<Instant>,
+    ) -> Option<Option<Arc<Volume>>> {
+        if let Some(volume) = reads::as_it_is(block, view, key.view) {
+            return Some(volume);
+        }
+        if !self.source.fetch.is_ready(view) {
+            return None;
+        }
+        reads::decoded(self.engine, &self.source, BlockKey { view, ..key }, block, expires).ok().map(Some)
+    }
+
+    /// The request failed: its blocks are asked for again, or everybody who waits is told.
+    pub(super) fn fail(&mut self, error: Error) {
+        let engine = self.engine;
+        let keys = std::mem::take(&mut self.keys);
+        let now = Instant::now();
+        let error = Arc::new(error);
+        let mut state = engine.lock();
+        state.running.remove(&self.number);
+        if is_away(error.kind()) {
+            if state.breaker.unreachable(self.started) {
+                tracing::warn!(code = "breaker_open", cause = %error, "the server does not answer");
+            }
+        } else if error.kind() != ErrorKind::Abandoned {
+            answered(engine, &mut state);
+        }
+        let mut failed = Vec::new();
+        for key in &keys {
+            failed.extend(retry_or_fail(engine, &mut state, key, &error, keys.len(), now));
+        }
+        drop(state);
+        engine.answer_failed(failed);
+        self.note_quiet();
+    }
+
+    fn note_quiet(&self) {
+        if self.engine.lock().flights.n_reads() == 0 {
+            self.engine.quiet.notify_all();
+        }
+    }
+}
+
+impl Drop for Claim<'_> {
+    /// Blocks that were not landed (a panic of ours) fail those who wait for them: nobody is stranded.
+    fn drop(&mut self) {
+        self.engine.memory.release(self.bytes);
+        let now = Instant::now();
+        let mut state = self.engine.lock();
+        state.running.remove(&self.number);
+        let mut failed = Vec::new();
+        for key in &self.keys {
+            failed.extend(state.flights.fail(key, &abandoned("the fetch ended early"), now, now));
+        }
+        drop(state);
+        self.engine.answer_failed(failed);
+    }
+}
+
+/// The server answered. If it was away, everything that waited for it is asked for at once.
+pub(super) fn answered(engine: &Engine, state: &mut State) {
+    if state.breaker.answered(Instant::now()) {
+        tracing::warn!(code = "breaker_closed", "the server answers again");
+        state.flights.wake_all(is_away);
+        engine.work.notify_all();
+        engine.watch.notify_all();
+    }
+}
+
+fn retry_or_fail(
+    engine: &Engine,
+    state: &mut State,
+    key: &BlockKey,
+    error: &Arc<Error>,
+    n_blocks: usize,
+    now: Instant,
+) -> Vec<Failed> {
+    let Some(flight) = state.flights.get(key) else { return Vec::new() };
+    let attempts = flight.attempts + 1;
+    let jitter = state.jitter();
+    match decide(error, attempts, jitter) {
+        Decision::After(delay) => {
+            engine.metrics.count(Counter::DvidRetriedRequests);
+            // One bad or slow block must not spoil its neighbours: each is asked for by itself.
+            let is_split = n_blocks > 1 && may_be_one_block(error.kind());
+            let until = (!is_split || error.kind() == ErrorKind::Timeout).then(|| now + delay);
+            state.flights.retry(key, error, until, is_split);
+            Vec::new()
+        }
+        Decision::Stop => state.flights.fail(key, error, now, now + engine.config.failure_memory),
+    }
+}
+
+/// Whether a request for several blocks may have failed because of one of them.
+fn may_be_one_block(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Malformed | ErrorKind::OverLimit | ErrorKind::Status(_) | ErrorKind::Timeout | ErrorKind::Cut => {
+            true
+        }
+        ErrorKind::Unreachable
+        | ErrorKind::Busy
+        | ErrorKind::Denied
+        | ErrorKind::Redirected
+        | ErrorKind::IdentityChanged
+        | ErrorKind::MappingLoading
+        | ErrorKind::Abandoned => false,
+    }
+}

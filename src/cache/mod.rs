@@ -1,0 +1,29 @@
+//! Blocks in memory, one fetch for each, parked reads, fetching ahead.
+//!
+//! A read that finds all its blocks in memory is answered on the spot. Any other is *parked*: it becomes data, not
+//! a waiting thread, and the thread that lands its last block answers it. The cache never interprets a voxel and
+//! never turns a fault of its own into an error.
+
+mod block_cache;
+mod breaker;
+mod claim;
+mod config;
+mod engine;
+mod failures;
+mod flight;
+mod key;
+mod memory;
+mod pool;
+mod prefetch;
+mod prepare;
+mod queue;
+mod read;
+mod reads;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod ticker;
+
+pub use block_cache::BlockCache;
+pub use config::{CacheConfig, CacheStatus};
+pub use key::{BlockRequest, Blocks, FetchError, SourceId, Then};

@@ -1,0 +1,100 @@
+//! Making a view ready: one thread for each view that is waited for, none otherwise.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::dvid::{Decision, Error, ErrorKind, FetchBlocks, View, decide};
+
+use super::breaker::is_away;
+use super::claim;
+use super::engine::{Engine, State};
+use super::key::SourceId;
+use super::reads;
+use super::threads;
+
+/// Starts to make a view ready. Its downloads may take minutes, so they use no thread of the pool.
+pub(super) fn start(engine: &Arc<Engine>, id: SourceId, view: View, source: &Arc<dyn FetchBlocks>) {
+    let (worker, source) = (Arc::clone(engine), Arc::clone(source));
+    let started = threads::spawn(engine, "prepare", move || prepare(&worker, id, view, &*source));
+    if let Err(error) = started {
+        let error = Error::new(ErrorKind::Abandoned, "mapping").with_source(error);
+        give_up(engine, (id, view), &Arc::new(error));
+    }
+}
+
+fn prepare(engine: &Arc<Engine>, id: SourceId, view: View, source: &dyn FetchBlocks) {
+    while wait_for_server(engine) {
+        let started = Instant::now();
+        let prepared = engine.guarded("prepare", || {
+            if source.is_ready(view) {
+                return Ok(());
+            }
+            source.prepare(view)?;
+            if source.is_ready(view) {
+                return Ok(());
+            }
+            Err(Error::new(ErrorKind::MappingLoading, "mapping"))
+        });
+        let mut state = engine.lock();
+        let Err(error) = prepared else {
+            claim::answered(engine, &mut state);
+            let finished = state.flights.prepared((id, view));
+            drop(state);
+            finished.into_iter().for_each(|read| reads::advance(engine, read));
+            return engine.work.notify_all();
+        };
+        if is_away(error.kind()) {
+            state.breaker.unreachable(started);
+        } else if error.kind() != ErrorKind::Abandoned {
+            claim::answered(engine, &mut state);
+        }
+        let error = Arc::new(error);
+        let (attempts, is_awaited) = state.flights.preparation_failed((id, view), &error);
+        let jitter = state.jitter();
+        match decide(&error, attempts, jitter) {
+            Decision::After(delay) if is_awaited => sleep(engine, state, Instant::now() + delay),
+            Decision::After(_) | Decision::Stop => {
+                drop(state);
+                return give_up(engine, (id, view), &error);
+            }
+        }
+    }
+}
+
+/// Waits until the server may be asked. False if the cache is shutting down.
+fn wait_for_server(engine: &Engine) -> bool {
+    let mut state = engine.lock();
+    loop {
+        if state.is_stopping {
+            return false;
+        }
+        let now = Instant::now();
+        match state.breaker.next_probe() {
+            None => return true,
+            Some(next) if next <= now => {
+                state.breaker.probe(now);
+                return true;
+            }
+            Some(next) => state = Engine::wait(&engine.watch, state, Some(next - now)),
+        }
+    }
+}
+
+/// Sleeps until then, or until the cache shuts down or the server is back.
+fn sleep(engine: &Engine, mut state: std::sync::MutexGuard<'_, State>, until: Instant) {
+    let was_away = state.breaker.next_probe().is_some();
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let is_back = was_away && state.breaker.next_probe().is_none();
+        if left == Duration::ZERO || state.is_stopping || is_back {
+            return;
+        }
+        state = Engine::wait(&engine.watch, state, Some(left));
+    }
+}
+
+fn give_up(engine: &Engine, view: (SourceId, View), error: &Arc<Error>) {
+    let now = Instant::now();
+    let failed = engine.lock().flights.give_up_preparation(view, error, now, now + engine.config.failure_memory);
+    engine.answer_failed(failed);
+}

@@ -1,0 +1,74 @@
+//! A read on its way: what it wants, what it has, and whom it answers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::dvid::{BlockForm, Error, FetchBlocks, View};
+use crate::voxels::Volume;
+
+use super::key::{BlockKey, BlockRequest, FetchError, Then};
+
+/// A source of blocks with what never changes about it.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) fetch: Arc<dyn FetchBlocks>,
+    pub(super) form: BlockForm,
+}
+
+impl Source {
+    /// Memory of a decoded block, in bytes.
+    pub(super) fn block_bytes(&self) -> usize {
+        let bytes = self.form.block_shape.product() * self.form.dtype.itemsize() as u128;
+        usize::try_from(bytes).unwrap_or(usize::MAX).max(1)
+    }
+}
+
+/// A read that is not yet answered.
+pub(super) struct Read {
+    pub(super) source: Source,
+    pub(super) request: BlockRequest,
+    /// The view that the wanted one is decoded from.
+    pub(super) stored_view: View,
+    /// What it has of each block asked for: `None` is missing, `Some(None)` is not stored by the server.
+    pub(super) slots: Vec<Option<Option<Arc<Volume>>>>,
+    pub(super) since: Instant,
+    /// When its patience ends.
+    pub(super) deadline: Option<Instant>,
+    pub(super) then: Then,
+}
+
+impl Read {
+    /// The key of the block that slot `slot` is decoded from.
+    pub(super) fn stored_key(&self, slot: usize) -> BlockKey {
+        self.key(self.stored_view, slot)
+    }
+
+    /// The key of the voxels that slot `slot` wants.
+    pub(super) fn decoded_key(&self, slot: usize) -> BlockKey {
+        self.key(self.request.view, slot)
+    }
+
+    fn key(&self, view: View, slot: usize) -> BlockKey {
+        let BlockRequest { source, scale, ref blocks, .. } = self.request;
+        BlockKey { source, view, scale, block: blocks[slot] }
+    }
+
+    /// Whom it answers. What it has is let go of first.
+    pub(super) fn into_then(self) -> Then {
+        self.then
+    }
+
+    /// The slots that are still empty.
+    pub(super) fn missing(&self) -> impl Iterator<Item = usize> {
+        self.slots.iter().enumerate().filter(|(_, slot)| slot.is_none()).map(|(slot, _)| slot)
+    }
+
+    /// The error that this read is given because of a slot.
+    pub(super) fn error(&self, slot: usize, source: Arc<Error>, attempts: u32, now: Instant) -> FetchError {
+        let waited = now.saturating_duration_since(self.since);
+        FetchError { source, scale: self.request.scale, block: self.request.blocks[slot], attempts, waited }
+    }
+}
+
+/// A read that was given up, and why.
+pub(super) type Failed = (Read, FetchError);

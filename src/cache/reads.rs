@@ -1,0 +1,241 @@
+//! The walk of a read: what is in memory is taken, what is not is waited for, and then it is answered.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::dvid::{Block, Error, View};
+use crate::geometry::{BlockIndex, Coordinate};
+use crate::metrics::Counter;
+use crate::voxels::Volume;
+
+use super::engine::{Engine, abandoned};
+use super::key::{BlockKey, BlockRequest, FetchError, GridKey, Then};
+use super::prepare;
+use super::read::{Read, Source};
+
+/// Which thread is at work: one that is not ours is only ever used for a read that finds everything in memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thread {
+    Caller,
+    Own,
+}
+
+/// What parking a read came to.
+enum Parked {
+    Waits,
+    /// Something landed meanwhile: look again.
+    Again(Read),
+    Failed(Read, FetchError),
+}
+
+/// Begins a read.
+pub(super) fn begin(engine: &Arc<Engine>, request: BlockRequest, then: Then) {
+    let now = Instant::now();
+    let Some(source) = engine.source(request.source) else {
+        let block = request.blocks.first().copied().unwrap_or(BlockIndex(Coordinate::ZERO));
+        let source = abandoned("the cache does not know this source");
+        let error = FetchError { source, scale: request.scale, block, attempts: 0, waited: Duration::ZERO };
+        return then(Err(error));
+    };
+    let deadline = Some(engine.config.patience).filter(|patience| !patience.is_zero()).map(|patience| now + patience);
+    let stored_view = source.fetch.stored_as(request.view);
+    let slots = vec![None; request.blocks.len()];
+    let read = Read { source: source.clone(), request, stored_view, slots, since: now, deadline, then };
+    let (grid, next) = next_blocks(engine, &read);
+    advance_on(engine, read, Thread::Caller);
+    // Only now, so that what is read goes first.
+    expect(engine, &source, grid, next);
+}
+
+/// Goes on with a read that waits for nothing more, on a thread of the cache.
+pub(super) fn advance(engine: &Arc<Engine>, read: Read) {
+    advance_on(engine, read, Thread::Own);
+}
+
+fn advance_on(engine: &Arc<Engine>, mut read: Read, thread: Thread) {
+    let mut is_first_look = thread == Thread::Caller;
+    loop {
+        let is_ready = match gather(engine, &mut read) {
+            Ok(is_ready) => is_ready,
+            Err((slot, error)) => {
+                let told = read.error(slot, Arc::new(error), 1, Instant::now());
+                return engine.answer_error(read, told);
+            }
+        };
+        let n_missing = read.missing().count();
+        if is_first_look {
+            is_first_look = false;
+            engine.metrics.add(Counter::CacheHitBlocks, (read.slots.len() - n_missing) as u64);
+            engine.metrics.add(Counter::CacheMissBlocks, n_missing as u64);
+            engine.metrics.add(Counter::ParkedReads, u64::from(n_missing > 0));
+        }
+        if n_missing == 0 {
+            return answer(engine, read, thread);
+        }
+        match park(engine, read, is_ready) {
+            Parked::Waits => return,
+            Parked::Again(again) => read = again,
+            Parked::Failed(read, error) => return engine.answer_error(read, error),
+        }
+    }
+}
+
+/// Takes what is in memory, decoding where that is needed. Whether the view can be decoded now.
+fn gather(engine: &Engine, read: &mut Read) -> Result<bool, (usize, Error)> {
+    let source = read.source.clone();
+    let now = Instant::now();
+    let mut is_ready = source.fetch.is_ready(read.request.view);
+    for slot in 0..read.slots.len() {
+        if read.slots[slot].is_some() {
+            continue;
+        }
+        let (key, stored_key) = (read.decoded_key(slot), read.stored_key(slot));
+        if let Some(volume) = engine.memory.decoded(&key, &stored_key, now) {
+            read.slots[slot] = Some(Some(volume));
+            continue;
+        }
+        let Some((block, expires)) = engine.memory.stored(&stored_key, now) else { continue };
+        if let Some(volume) = as_it_is(&block, read.request.view, read.stored_view) {
+            read.slots[slot] = Some(volume);
+        } else if is_ready {
+            match decoded(engine, &source, key, &block, expires) {
+                Ok(volume) => read.slots[slot] = Some(Some(volume)),
+                // The view became unready again: back to preparing it.
+                Err(_) if !source.fetch.is_ready(read.request.view) => is_ready = false,
+                Err(error) => return Err((slot, error)),
+            }
+        }
+    }
+    Ok(is_ready)
+}
+
+/// The voxels of a block that needs no decoding in this view: `Some(None)` if the server stores none.
+pub(super) fn as_it_is(block: &Block, view: View, stored_view: View) -> Option<Option<Arc<Volume>>> {
+    match block {
+        Block::Absent => Some(None),
+        Block::Dense(volume) if view == stored_view => Some(Some(Arc::clone(volume))),
+        Block::Dense(_) | Block::Labels(_) => None,
+    }
+}
+
+/// Decodes a block and keeps its voxels.
+pub(super) fn decoded(
+    engine: &Engine,
+    source: &Source,
+    key: BlockKey,
+    block: &Block,
+    expires: Option<Instant>,
+) -> Result<Arc<Volume>, Error> {
+    let volume = engine.guarded("decode", || source.fetch.decode(key.view, block))?;
+    engine.memory.put_decoded(key, Arc::clone(&volume), expires);
+    Ok(volume)
+}
+
+fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
+    let source = read.source.clone();
+    // Blocks of a view that the server itself maps are not even asked for before it is ready.
+    let fetches = is_ready || read.stored_view != read.request.view;
+    let mut state = engine.lock();
+    // Taken under the lock: a block that landed before is in memory by now.
+    let now = Instant::now();
+    if state.is_stopping {
+        let error = read.error(0, abandoned("the cache is shutting down"), 0, now);
+        return Parked::Failed(read, error);
+    }
+    let unprepared = (!is_ready).then(|| state.flights.unprepared.get(&(read.request.source, read.request.view), now));
+    if let Some((error, attempts)) = unprepared.flatten() {
+        let slot = read.missing().next().unwrap_or_default();
+        let error = read.error(slot, error, attempts, now);
+        return Parked::Failed(read, error);
+    }
+    let mut wanted = Vec::new();
+    let missing: Vec<_> = read.missing().filter(|_| fetches).collect();
+    for slot in missing {
+        let key = read.stored_key(slot);
+        if let Some((error, attempts)) = state.flights.failures.get(&key, now) {
+            let error = read.error(slot, error, attempts, now);
+            return Parked::Failed(read, error);
+        }
+        if state.flights.is_flying(&key) || !engine.memory.has_stored(&key, now) {
+            wanted.push(slot);
+        }
+    }
+    if wanted.is_empty() && is_ready {
+        return Parked::Again(read);
+    }
+    let queued = state.flights.park(read, &wanted, !is_ready, now);
+    drop(state);
+    engine.watch.notify_all();
+    match queued.blocks {
+        0 => {}
+        1 => engine.work.notify_one(),
+        _ => engine.work.notify_all(),
+    }
+    if let Some((id, view)) = queued.preparation {
+        prepare::start(engine, id, view, &source.fetch);
+    }
+    Parked::Waits
+}
+
+fn answer(engine: &Engine, read: Read, thread: Thread) {
+    let Read { then, slots, .. } = read;
+    let blocks = slots.into_iter().map(Option::flatten).collect();
+    match thread {
+        Thread::Caller => then(Ok(blocks)),
+        Thread::Own => {
+            if catch_unwind(AssertUnwindSafe(|| then(Ok(blocks)))).is_err() {
+                engine.metrics.count(Counter::Panics);
+            }
+        }
+    }
+    engine.memory.trim();
+}
+
+/// Which blocks a sequential reader will ask for next, and of which grid.
+fn next_blocks(engine: &Engine, read: &Read) -> (GridKey, Vec<BlockIndex>) {
+    let BlockRequest { source, scale, ref blocks, .. } = read.request;
+    let grid = GridKey { source, view: read.stored_view, scale };
+    let is_fetched = read.stored_view != read.request.view || read.source.fetch.is_ready(read.request.view);
+    if !engine.config.prefetch || !is_fetched {
+        return (grid, Vec::new());
+    }
+    let bounds = engine.bounds.read().unwrap_or_else(PoisonError::into_inner).get(&(source, scale)).copied();
+    let window = window_blocks(engine, &read.source);
+    let mut prefetcher = engine.prefetcher.lock().unwrap_or_else(PoisonError::into_inner);
+    (grid, prefetcher.observe(grid, blocks, bounds, window))
+}
+
+/// Queues blocks that will probably be read.
+fn expect(engine: &Engine, source: &Source, grid: GridKey, next: Vec<BlockIndex>) {
+    if next.is_empty() {
+        return;
+    }
+    let now = Instant::now();
+    let mut state = engine.lock();
+    if state.is_stopping || state.breaker.next_probe().is_some() {
+        return;
+    }
+    let mut n_queued = 0;
+    for block in next {
+        let key = grid.key(block);
+        if !engine.memory.has_stored(&key, now) && state.flights.expect(key, now) {
+            n_queued += 1;
+        }
+    }
+    // Readers that went elsewhere leave blocks behind that nobody will read.
+    let window = window_blocks(engine, source);
+    while state.flights.queue.n_ahead() > 2 * window {
+        state.flights.forget_expected();
+    }
+    drop(state);
+    if n_queued > 0 {
+        engine.work.notify_all();
+    }
+}
+
+/// How many blocks may be fetched ahead: enough to keep all connections busy, and a quarter of the memory at most.
+fn window_blocks(engine: &Engine, source: &Source) -> usize {
+    let by_connections = 2 * engine.config.max_connections.max(1) * source.form.blocks_per_request.max(1);
+    by_connections.min(engine.config.memory_bytes / 4 / source.block_bytes())
+}

@@ -1,0 +1,76 @@
+//! One stored block for several views, and views that have to be made ready first.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::cache::CacheConfig;
+use crate::dvid::{ErrorKind, View};
+
+use super::fake::{Act, Fake, Setup, check_answer, quick, receive, row};
+
+#[test]
+fn one_stored_block_serves_both_views() {
+    let setup = Setup::new(quick(), Fake::new());
+    let blocks = row(10);
+    for view in [View::Bodies, View::Stored, View::Bodies] {
+        check_answer(view, &blocks, setup.cache.get_many_blocking(setup.request(view, &blocks)));
+    }
+    assert_eq!(setup.fake.n_blocks(), 10);
+    // Nine of the ten blocks are stored, each decoded once.
+    assert_eq!(setup.fake.decoded.load(Ordering::SeqCst), 9);
+}
+
+#[test]
+fn readers_of_two_views_share_one_fetch() {
+    let setup = Setup::new(quick(), Fake::scripted(|_, _| Act::Hang));
+    let reads = [View::Stored, View::Bodies].map(|view| (view, setup.start_view(view, &row(1))));
+    setup.fake.release();
+    for (view, read) in &reads {
+        check_answer(*view, &row(1), receive(read));
+    }
+    assert_eq!(setup.fake.n_calls(), 1);
+}
+
+#[test]
+fn bodies_wait_for_their_mapping_while_their_blocks_are_fetched() {
+    let fake = Fake { ready: AtomicBool::new(false), unprepared: 2, ..Fake::new() };
+    let setup = Setup::new(quick(), fake);
+    let reads: Vec<_> = (0..20).map(|_| setup.start_view(View::Bodies, &row(4))).collect();
+    setup.wait_until("the blocks are fetched", |setup| setup.fake.n_blocks() == 4);
+    assert!(setup.fake.views().iter().all(|&view| view == View::Stored));
+    for read in &reads {
+        check_answer(View::Bodies, &row(4), receive(read));
+    }
+    assert_eq!(setup.fake.prepared.load(Ordering::SeqCst), 3);
+    assert_eq!(setup.fake.n_blocks(), 4);
+}
+
+#[test]
+fn bodies_that_the_server_maps_are_not_even_asked_for_before_they_are_ready() {
+    let fake = Fake { maps_here: false, ready: AtomicBool::new(false), unprepared: 1, ..Fake::new() };
+    let setup = Setup::new(CacheConfig { prefetch: true, ..quick() }, fake);
+    // The fake refuses to be asked too early. What it then gives is not mapped: it is only told by its view.
+    setup.cache.get_many_blocking(setup.request(View::Bodies, &row(4))).unwrap();
+    assert!(setup.fake.views().iter().all(|&view| view == View::Bodies));
+    assert_eq!(setup.fake.prepared.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_view_that_becomes_unready_is_made_ready_again() {
+    let setup = Setup::new(quick(), Fake::new());
+    check_answer(View::Stored, &row(3), setup.get(&row(3)));
+    setup.fake.ready.store(false, Ordering::SeqCst);
+    let read = setup.start_view(View::Bodies, &row(3));
+    check_answer(View::Bodies, &row(3), receive(&read));
+    assert_eq!(setup.fake.prepared.load(Ordering::SeqCst), 1);
+    assert_eq!(setup.fake.n_blocks(), 3);
+}
+
+#[test]
+fn patience_ends_for_a_mapping_too() {
+    let patience = std::time::Duration::from_millis(100);
+    let fake = Fake { ready: AtomicBool::new(false), unprepared: usize::MAX, ..Fake::new() };
+    let setup = Setup::new(CacheConfig { patience, ..quick() }, fake);
+    let read = setup.start_view(View::Bodies, &row(1));
+    assert_eq!(receive(&read).unwrap_err().kind(), ErrorKind::MappingLoading);
+    check_answer(View::Stored, &row(1), setup.get(&row(1)));
+}

@@ -1,0 +1,350 @@
+//! The words of the command line and of the environment. The only file that reads either.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::geometry::VoxelBox;
+
+use super::failure::Failure;
+use super::values::{duration, extents, size};
+
+const EXAMPLES: &str = "\
+Examples:
+  dvidfs demo /tmp/demo                                   try it: a built-in server, mounted
+  dvidfs http://dvid.example.org:8000/28841c:master /mnt/brain    mount the head of branch master
+  ls /mnt/brain; cat /mnt/brain/README.txt                what is there and how to open it
+  dvidfs info http://dvid.example.org:8000/28841c         what a node holds, without mounting
+  dvidfs umount /mnt/brain                                unmount
+
+SOURCE is http(s)://HOST[:PORT]/UUID[:BRANCH]; the first letters of a UUID are enough.
+Exit codes: 0 success, 1 wrong use or refused credentials, 2 this machine cannot mount, 32 server, node or mount.";
+
+/// Commands that may stand first; anything else means `mount`.
+const COMMANDS: [&str; 10] = ["mount", "umount", "unmount", "info", "demo", "help", "-h", "--help", "-V", "--version"];
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "dvidfs",
+    version,
+    about = "Mounts one node of a DVID server as a read-only directory tree of Zarr arrays",
+    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs info SOURCE\n       dvidfs demo DIR",
+    after_help = EXAMPLES,
+    disable_help_subcommand = true
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Mount a node at an empty directory, and come back when it can be read (`mount` may be left out)
+    #[command(after_help = EXAMPLES)]
+    Mount(MountArgs),
+    /// Unmount a directory, also one whose daemon has died
+    #[command(alias = "unmount")]
+    Umount(UmountArgs),
+    /// Print what a node holds, without mounting it
+    Info(InfoArgs),
+    /// Mount a small built-in server: something to try things on
+    Demo(DemoArgs),
+}
+
+/// `dvidfs mount`.
+#[derive(Debug, Args)]
+pub(super) struct MountArgs {
+    /// The node: http(s)://HOST[:PORT]/UUID[:BRANCH]
+    pub(super) source: String,
+    /// An empty directory
+    pub(super) dir: PathBuf,
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+/// How the mount is made.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Mount")]
+pub(super) struct PlaceArgs {
+    /// Stay in front instead of becoming a daemon; Ctrl-C unmounts
+    #[arg(short, long)]
+    pub(super) foreground: bool,
+    /// Let other users read the mount, too
+    #[arg(long)]
+    pub(super) allow_other: bool,
+    /// Take away a dead dvidfs mount at the same directory first
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// Name of the mount in the list of mounts [default: the SOURCE]
+    #[arg(long, value_name = "NAME")]
+    pub(super) fsname: Option<String>,
+    /// How far ahead the kernel reads a file; only root can set it
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1M")]
+    pub(super) read_ahead: usize,
+    /// Threads that answer the kernel
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(super) threads: u8,
+    /// Options as in fstab: ro, allow_other, fsname=NAME
+    #[arg(short = 'o', value_name = "OPT,...", value_delimiter = ',')]
+    options: Vec<String>,
+    /// Set in the process that becomes the daemon
+    #[arg(long, hide = true)]
+    pub(super) daemon_child: bool,
+}
+
+/// How the server is read.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Server and memory")]
+pub(super) struct ServerArgs {
+    /// Memory for blocks, such as 4G [default: a quarter of the machine's, at most 1G]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<usize>,
+    /// Requests to the server at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) max_connections: u16,
+    /// How long a read waits for a server that does not answer, before it fails; 0: for ever
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15m")]
+    pub(super) patience: Duration,
+    /// How long a server that does not answer is waited for at the mount
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub(super) mount_wait: Duration,
+    /// How old data of a node that is still open may be
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    pub(super) ttl: Duration,
+    /// How long after its commit a node still counts as open
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "600s")]
+    pub(super) settle: Duration,
+    /// The box of an instance for which the server names none (repeatable)
+    #[arg(long, value_name = "NAME=z0:z1,y0:y1,x0:x1", value_parser = extents)]
+    pub(super) extents: Vec<(String, VoxelBox)>,
+    /// Metadata to add: a JSON file {"INSTANCE": {"key": value}}
+    #[arg(long, value_name = "FILE")]
+    pub(super) metadata: Option<PathBuf>,
+    /// A file with a bearer token, readable by its owner alone [env: DVID_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Send the token over plain http to another machine
+    #[arg(long)]
+    pub(super) insecure_token: bool,
+    /// Fetch nothing before it is asked for
+    #[arg(long)]
+    pub(super) no_prefetch: bool,
+}
+
+/// What is told to whom.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub(super) struct LogArgs {
+    /// Append the log to a file (a daemon without one is silent)
+    #[arg(long, value_name = "FILE")]
+    pub(super) log_file: Option<PathBuf>,
+    /// More of it; twice for every request of the kernel [env: DVIDFS_LOG, such as dvidfs=debug]
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Errors alone
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// What the environment says, which wins.
+    #[arg(skip)]
+    from_environment: Option<String>,
+}
+
+/// `dvidfs umount`.
+#[derive(Debug, Args)]
+pub(super) struct UmountArgs {
+    /// The directory of a dvidfs mount
+    pub(super) dir: PathBuf,
+    /// Also while files in it are open: they can be read to their end
+    #[arg(short = 'z', long)]
+    pub(super) lazy: bool,
+}
+
+/// `dvidfs info`.
+#[derive(Debug, Args)]
+pub(super) struct InfoArgs {
+    /// The node: http(s)://HOST[:PORT]/UUID[:BRANCH]
+    pub(super) source: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+/// `dvidfs demo`.
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// An empty directory
+    #[arg(required_unless_present = "serve")]
+    pub(super) dir: Option<PathBuf>,
+    /// Only serve on this port (0: any), and print the address of the node
+    #[arg(long, hide = true, value_name = "PORT", conflicts_with = "dir")]
+    pub(super) serve: Option<u16>,
+    /// Which data: test, standard or large
+    #[arg(long, hide = true, default_value = "standard", value_parser = ["test", "standard", "large"])]
+    pub(super) dataset: String,
+    /// A JSON file of faults
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(super) faults: Option<PathBuf>,
+    /// Delay of each voxel request in milliseconds
+    #[arg(long, hide = true, value_name = "MS", default_value_t = 0)]
+    pub(super) delay: u64,
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+/// What the words come to.
+#[derive(Debug)]
+pub(super) enum Words {
+    /// A command; the words that start the daemon with the same meaning.
+    Do(Box<Command>, Vec<OsString>),
+    /// A text that was asked for.
+    Print(String),
+}
+
+/// Reads the command line and the environment of this process.
+pub(super) fn words() -> Result<Words, Failure> {
+    let environment = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let words = parse(std::env::args_os().skip(1).collect())?;
+    let Words::Do(mut command, again) = words else { return Ok(words) };
+    let (server, log) = match &mut *command {
+        Command::Mount(args) => (&mut args.server, &mut args.log),
+        Command::Info(args) => (&mut args.server, &mut args.log),
+        Command::Demo(args) => (&mut args.server, &mut args.log),
+        Command::Umount(_) => return Ok(Words::Do(command, again)),
+    };
+    if server.token_file.is_none() {
+        server.token_file = environment("DVID_TOKEN_FILE").map(PathBuf::from);
+    }
+    log.from_environment = environment("DVIDFS_LOG").and_then(|filter| filter.into_string().ok());
+    Ok(Words::Do(command, again))
+}
+
+/// The words behind the program's name.
+fn parse(mut words: Vec<OsString>) -> Result<Words, Failure> {
+    let is_command = |word: &OsString| word.to_str().is_some_and(|word| COMMANDS.contains(&word));
+    match words.first() {
+        None => return Err(Failure::usage("no SOURCE and no DIR: try `dvidfs --help`, or `dvidfs demo DIR`")),
+        Some(first) if !is_command(first) => words.insert(0, "mount".into()),
+        Some(_) => {}
+    }
+    let all = std::iter::once(OsString::from("dvidfs")).chain(words.iter().cloned());
+    match CommandLine::try_parse_from(all) {
+        Ok(CommandLine { mut command }) => {
+            match &mut command {
+                Command::Mount(MountArgs { place, .. }) | Command::Demo(DemoArgs { place, .. }) => {
+                    place.apply_options()?;
+                }
+                Command::Umount(_) | Command::Info(_) => {}
+            }
+            Ok(Words::Do(Box::new(command), words))
+        }
+        Err(error) if error.use_stderr() => Err(usage_failure(&error)),
+        Err(help) => Ok(Words::Print(help.to_string())),
+    }
+}
+
+/// The first paragraph of what clap says, on one line.
+fn usage_failure(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    Failure::usage(format!("{}: try `dvidfs --help`", paragraph.trim_start_matches("error: ").trim_end()))
+}
+
+impl PlaceArgs {
+    /// Options that `/etc/fstab` and habit put behind `-o`.
+    fn apply_options(&mut self) -> Result<(), Failure> {
+        for option in std::mem::take(&mut self.options) {
+            let (name, value) = option.split_once('=').unwrap_or((&option, ""));
+            match name {
+                "allow_other" => self.allow_other = true,
+                "fsname" if !value.is_empty() => self.fsname = Some(value.to_owned()),
+                // What this mount is anyway, or what speaks to mount(8) alone.
+                ""
+                | "ro"
+                | "rw"
+                | "nosuid"
+                | "nodev"
+                | "noexec"
+                | "noatime"
+                | "nodiratime"
+                | "relatime"
+                | "default_permissions"
+                | "defaults"
+                | "async"
+                | "auto"
+                | "noauto"
+                | "user"
+                | "users"
+                | "nouser"
+                | "owner"
+                | "group"
+                | "nofail"
+                | "_netdev"
+                | "subtype"
+                | "comment" => {}
+                _ if name.starts_with("x-") => {}
+                "auto_unmount" => {
+                    return Err(Failure::usage(
+                        "-o auto_unmount is refused: a crash would turn arrays into missing files, which read as zeros; leave it out",
+                    ));
+                }
+                "allow_root" => {
+                    return Err(Failure::usage("-o allow_root is refused: use -o allow_other, or mount as root"));
+                }
+                _ => return Err(Failure::usage(format!("-o {option:?} is not known: try `dvidfs --help`"))),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ServerArgs {
+    /// Memory for blocks, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory.unwrap_or_else(default_memory)
+    }
+}
+
+/// A quarter of what this machine or its control group has, at most 1 GiB and at least 64 MiB.
+fn default_memory() -> usize {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let kib: usize =
+            text.lines().next()?.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        kib.checked_mul(1024)
+    });
+    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let all = machine.into_iter().chain(group).min().unwrap_or(1 << 30);
+    (all / 4).clamp(64 << 20, 1 << 30)
+}
+
+impl LogArgs {
+    /// Which events are logged, as the subscriber's filter has it.
+    pub(super) fn filter(&self) -> String {
+        let level = match (&self.from_environment, self.quiet, self.verbose) {
+            (Some(filter), _, _) => return filter.clone(),
+            (None, true, _) => "error",
+            (None, false, 0) => "info",
+            (None, false, 1) => "debug",
+            (None, false, _) => "trace",
+        };
+        format!("dvidfs={level}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

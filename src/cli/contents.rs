@@ -1,0 +1,107 @@
+//! What a mount shows, gathered from the node and its arrays.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::array::{Catalog, DvidArray, Entry, ReadVoxels};
+use crate::cache::BlockCache;
+use crate::dvid::Node;
+use crate::metrics::Metrics;
+use crate::vfs::{Contents, InstanceFiles, ViewFiles, escape};
+
+/// Everything that the tree is made from.
+pub(super) fn contents(
+    node: &Node,
+    catalog: &Catalog,
+    cache: &Arc<BlockCache>,
+    metrics: &Arc<Metrics>,
+    config: Value,
+) -> Contents {
+    Contents {
+        source: format!("{}/{}", node.server, node.reference),
+        node: node_json(node),
+        config,
+        updated_s: node.updated_seconds(),
+        instances: catalog
+            .entries
+            .iter()
+            .zip(&node.instances)
+            .map(|(entry, info)| files(entry, &info.typename))
+            .collect(),
+        stats: stats(cache, metrics),
+        metrics: Arc::clone(metrics),
+    }
+}
+
+fn files(entry: &Entry, typename: &str) -> InstanceFiles {
+    let mut views = entry.arrays.iter().map(view);
+    let first =
+        views.next().unwrap_or_else(|| ViewFiles { attrs: entry.described.clone(), neuroglancer: None, array: None });
+    InstanceFiles {
+        name: entry.name.clone(),
+        typename: typename.to_owned(),
+        info: Arc::clone(&entry.info),
+        freshness: entry.freshness,
+        view: first,
+        supervoxels: views.next(),
+    }
+}
+
+fn view(array: &Arc<DvidArray>) -> ViewFiles {
+    ViewFiles {
+        attrs: array.described(),
+        neuroglancer: neuroglancer(array),
+        array: Some(Arc::clone(array) as Arc<dyn ReadVoxels>),
+    }
+}
+
+/// A layer and a whole state to paste; none if that was not compiled in.
+fn neuroglancer(array: &DvidArray) -> Option<Value> {
+    use crate::array::Array;
+    let (layer, state) = (array.neuroglancer_layer().ok()?, array.neuroglancer_state().ok()?);
+    Some(json!({"layer": layer, "state": state}))
+}
+
+/// `node.json`.
+pub(super) fn node_json(node: &Node) -> Value {
+    let instances: Vec<_> = node
+        .instances
+        .iter()
+        .map(|info| json!({"name": info.name, "typename": info.typename, "path": escape(&info.name)}))
+        .collect();
+    json!({
+        "server": node.server,
+        "uuid": node.uuid,
+        "ref": node.reference,
+        "alias": node.alias,
+        "root": node.root,
+        "branch": node.branch,
+        "locked": node.locked,
+        "parents": node.parents,
+        "children": node.children,
+        "note": node.note,
+        "log": node.log,
+        "created": node.created,
+        "updated": node.updated,
+        "instances": instances,
+    })
+}
+
+/// `stats.json`: what was counted since the mount, and what goes on now.
+fn stats(cache: &Arc<BlockCache>, metrics: &Arc<Metrics>) -> crate::vfs::Stats {
+    let (cache, metrics) = (Arc::clone(cache), Arc::clone(metrics));
+    Box::new(move || {
+        let status = cache.status();
+        json!({
+            "pid": std::process::id(),
+            "counters": metrics.to_json(),
+            "now": {
+                "parked_reads": status.parked_reads,
+                "requests_in_flight": status.in_flight,
+                "queued_blocks": status.queued,
+                "held_bytes": status.held_bytes,
+            },
+        })
+    })
+}

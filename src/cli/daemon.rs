@@ -1,0 +1,94 @@
+//! Becoming a daemon without a fork: the program starts itself once more, and waits until that says that it is ready.
+//!
+//! The child's standard output is a pipe on which it writes one line: `ready`, or `failed CODE TEXT`.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use super::failure::Failure;
+
+const READY: &str = "ready";
+const FAILED: &str = "failed";
+
+/// Starts the daemon with the same words, and comes back when its mount can be read.
+///
+/// The child's warnings go to the terminal until then.
+pub(super) fn start(words: &[OsString]) -> Result<(), Failure> {
+    let mut child = Command::new("/proc/self/exe")
+        .arg0("dvidfs")
+        .args(words)
+        .arg("--daemon-child")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| Failure::mount(format!("cannot start the daemon: {error}: try --foreground")))?;
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        // A broken pipe reads as an end, which is what it means.
+        let _ = BufReader::new(stdout).read_line(&mut line);
+    }
+    match parse_report(&line) {
+        Some(report) => report,
+        None => {
+            let how = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+            Err(Failure::mount(format!("the daemon ended before its mount was ready ({how}): try --foreground")))
+        }
+    }
+}
+
+fn parse_report(line: &str) -> Option<Result<(), Failure>> {
+    let line = line.strip_suffix('\n')?;
+    if line == READY {
+        return Some(Ok(()));
+    }
+    let (code, text) = line.strip_prefix(FAILED)?.trim_start().split_once(' ')?;
+    Some(Err(Failure::new(code.parse().ok()?, text)))
+}
+
+/// Leaves the terminal's session, so that its end does not end the daemon.
+pub(super) fn detach_from_session() -> Result<(), Failure> {
+    // EPERM: it leads a session of its own already.
+    match nix::unistd::setsid() {
+        Ok(_) | Err(nix::errno::Errno::EPERM) => Ok(()),
+        Err(errno) => Err(Failure::mount(format!("cannot leave the session: {errno}: try --foreground"))),
+    }
+}
+
+/// Tells the parent that the mount can be read, and lets go of terminal and directory.
+///
+/// # Errors
+/// If the parent was interrupted: nobody wants the mount then.
+pub(super) fn report_ready() -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::mount(format!("cannot become a daemon: {error}"));
+    let nowhere = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(failed)?;
+    nix::unistd::chdir("/").map_err(|errno| failed(errno.into()))?;
+    nix::unistd::dup2_stderr(&nowhere).map_err(|errno| failed(errno.into()))?;
+    let mut stdout = io::stdout();
+    let said = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
+    nix::unistd::dup2_stdout(&nowhere).map_err(|errno| failed(errno.into()))?;
+    said.map_err(failed)
+}
+
+/// Tells the parent why there is no mount.
+pub(super) fn report_failure(failure: &Failure) -> ExitCode {
+    // Without a parent there is nobody to tell.
+    let _ = writeln!(io::stdout(), "{FAILED} {} {}", failure.code, failure.line);
+    ExitCode::from(failure.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_tells_success_from_failure_from_a_crash() {
+        assert_eq!(parse_report("ready\n"), Some(Ok(())));
+        assert_eq!(parse_report("failed 32 no answer: try later\n"), Some(Err(Failure::mount("no answer: try later"))));
+        for crashed in ["", "ready", "rea", "failed\n", "failed x y\n", "failed 32 cut", "noise\n"] {
+            assert_eq!(parse_report(crashed), None, "{crashed:?}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `dvidfs demo`: a built-in server, mounted or only served.
+
+use std::ffi::OsString;
+use std::fs;
+use std::time::Duration;
+
+use crate::demo::{Dataset, Demo, DemoOptions, Fault};
+
+use super::args::DemoArgs;
+use super::failure::Failure;
+use super::mount::{Order, serve};
+use super::open::address;
+use super::run::print;
+use super::{daemon, logs};
+
+/// Serves the demo data, and mounts them unless `--serve` was given.
+pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
+    let DemoArgs { dir, serve: port, place, server, log, .. } = args;
+    match dir {
+        None => serve_only(args, *port),
+        Some(_) if !place.foreground && !place.daemon_child => daemon::start(again),
+        Some(dir) => {
+            logs::start(log)?;
+            let demo = start(args, None)?;
+            let address = address(&source(&demo))?;
+            let served = serve(Order { address: &address, dir, place, server, log });
+            drop(demo);
+            served
+        }
+    }
+}
+
+/// Serves until it is ended from outside.
+fn serve_only(args: &DemoArgs, port: Option<u16>) -> Result<(), Failure> {
+    logs::start(&args.log)?;
+    let demo = start(args, port.filter(|&port| port != 0))?;
+    print(&source(&demo));
+    loop {
+        std::thread::park();
+    }
+}
+
+fn start(args: &DemoArgs, listen: Option<u16>) -> Result<Demo, Failure> {
+    let dataset = match args.dataset.as_str() {
+        "test" => Dataset::test(),
+        "large" => Dataset::large(),
+        _ => Dataset::standard(),
+    };
+    let faults = match &args.faults {
+        None => Vec::new(),
+        Some(path) => {
+            let text = fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+            serde_json::from_slice::<Vec<Fault>>(&text)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
+        }
+    };
+    let options = DemoOptions {
+        dataset,
+        port: listen,
+        delay: Duration::from_millis(args.delay),
+        faults,
+        ..DemoOptions::default()
+    };
+    Demo::start(options).map_err(|error| Failure::mount(format!("the demo server cannot start: {error}")))
+}
+
+/// The locked root: its data never change.
+fn source(demo: &Demo) -> String {
+    format!("{}/{}", demo.origin(), demo.dataset().root())
+}

@@ -1,0 +1,18 @@
+//! The command line: words to a configuration, the stack built once, and everything that is printed for people.
+//!
+//! The only room that reads the environment (`args.rs`) and prints.
+
+mod args;
+mod contents;
+mod daemon;
+mod demo;
+mod failure;
+mod info;
+mod logs;
+mod mount;
+mod open;
+mod run;
+mod umount;
+mod values;
+
+pub use run::run;

@@ -1,0 +1,167 @@
+//! `dvidfs mount`: the stack is built, mounted and served.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+use tracing::info;
+
+use crate::dvid::Address;
+use crate::fuse::{self, Ending, MountOptions, Stopper};
+use crate::logging::Chain;
+use crate::vfs::VirtualFs;
+
+use super::args::{LogArgs, MountArgs, PlaceArgs, ServerArgs};
+use super::contents::contents;
+use super::failure::Failure;
+use super::open::{Opened, address, open};
+use super::run::complain;
+use super::{daemon, logs};
+
+/// What a mount is made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order<'a> {
+    pub(super) address: &'a Address,
+    pub(super) dir: &'a Path,
+    pub(super) place: &'a PlaceArgs,
+    pub(super) server: &'a ServerArgs,
+    pub(super) log: &'a LogArgs,
+}
+
+/// Mounts: in front, or by a daemon that is started here.
+pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure> {
+    let MountArgs { source, dir, place, server, log } = args;
+    let address = address(source)?;
+    if !place.foreground && !place.daemon_child {
+        return daemon::start(again);
+    }
+    logs::start(log)?;
+    serve(Order { address: &address, dir, place, server, log })
+}
+
+/// Mounts, and serves until the mount ends. Logging has been started.
+pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
+    let Order { address, dir, place, server, log } = order;
+    refuse_own_files(dir, server, log)?;
+    fuse::check_mountpoint(dir, place.replace)?;
+    let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
+    if place.daemon_child {
+        daemon::detach_from_session()?;
+    }
+    let opened = open(address, server)?;
+    let tree = tree(&opened, config(&order))?;
+    let options = MountOptions {
+        fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
+        allow_other: place.allow_other,
+        threads: place.threads.into(),
+        read_ahead_kb: u32::try_from(place.read_ahead / 1024).ok(),
+        replace: place.replace,
+    };
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])
+        .map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))?;
+    let mounted = fuse::mount(tree, &dir, &options, Arc::clone(&opened.metrics))?;
+    stop_on_signals(signals, mounted.stopper(), place.foreground);
+    if let Err(failure) = announce(place, log, &opened, mounted.mountpoint()) {
+        mounted.stopper().stop();
+        let _ = mounted.run();
+        return Err(failure);
+    }
+    let ending = mounted.run();
+    info!(target: "dvidfs", code = "counters", counters = %json!(opened.metrics.to_json()));
+    match ending {
+        Ending::Stopped | Ending::Unmounted => Ok(()),
+        Ending::Aborted => {
+            complain(&format!("the mount was aborted: clear it with `dvidfs umount {}`", dir.display()));
+            Ok(())
+        }
+        Ending::Failed(why) => Err(Failure::mount(why)),
+    }
+}
+
+/// The files of a node.
+fn tree(opened: &Opened, config: Value) -> Result<Arc<VirtualFs>, Failure> {
+    let Opened { node, catalog, cache, metrics } = opened;
+    VirtualFs::new(contents(node, catalog, cache, metrics, config))
+        .map(Arc::new)
+        .map_err(|error| Failure::mount(Chain(&error).to_string()))
+}
+
+/// Says that the mount can be read, once it can.
+fn announce(place: &PlaceArgs, log: &LogArgs, opened: &Opened, mountpoint: &Path) -> Result<(), Failure> {
+    std::fs::metadata(mountpoint)
+        .map_err(|error| Failure::mount(format!("{} is mounted and cannot be read: {error}", mountpoint.display())))?;
+    if place.daemon_child {
+        return daemon::report_ready();
+    }
+    if !log.quiet {
+        let n_instances = opened.node.instances.len();
+        complain(&format!("{n_instances} instances at {}; Ctrl-C unmounts", mountpoint.display()));
+    }
+    Ok(())
+}
+
+/// SIGTERM and SIGINT unmount in order, a second one at once. SIGHUP does so in front, where it means that the
+/// terminal was closed; a daemon ignores it, and both ignore SIGUSR1 and SIGUSR2.
+fn stop_on_signals(mut signals: Signals, stopper: Stopper, foreground: bool) {
+    // Listens as long as the process lives; there is nothing to join.
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if matches!(signal, SIGTERM | SIGINT) || (signal == SIGHUP && foreground) {
+                stopper.stop();
+            }
+        }
+    });
+}
+
+/// A daemon that opened a file of its own mount would wait for itself.
+fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<(), Failure> {
+    for (option, path) in [
+        ("--token-file", server.token_file.as_deref()),
+        ("--metadata", server.metadata.as_deref()),
+        ("--log-file", log.log_file.as_deref()),
+    ] {
+        if let Some(path) = path.filter(|path| fuse::lies_below(path, dir)) {
+            let (path, dir) = (path.display(), dir.display());
+            return Err(Failure::usage(format!("{option} {path} lies below the mountpoint {dir}: keep it elsewhere")));
+        }
+    }
+    Ok(())
+}
+
+/// `.dvidfs/config.json`.
+fn config(order: &Order<'_>) -> Value {
+    let Order { address, dir, place, server, log: _ } = order;
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "source": address.to_string(),
+        "mountpoint": dir.to_string_lossy(),
+        "allow_other": place.allow_other,
+        "threads": place.threads,
+        "read_ahead_bytes": place.read_ahead,
+        "memory_bytes": server.memory_bytes(),
+        "max_connections": server.max_connections,
+        "patience_s": server.patience.as_secs_f64(),
+        "ttl_s": server.ttl.as_secs_f64(),
+        "settle_s": server.settle.as_secs_f64(),
+        "prefetch": !server.no_prefetch,
+    })
+}
+
+/// The name in the list of mounts: nothing that would end a word or a list there.
+fn fsname(name: String) -> String {
+    name.chars().map(|char| if char.is_control() || char.is_whitespace() || char == ',' { '_' } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_in_the_list_of_mounts_is_one_word() {
+        assert_eq!(fsname("http://h:1/a b,c\nd".into()), "http://h:1/a_b_c_d");
+    }
+}

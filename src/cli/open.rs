@@ -1,0 +1,113 @@
+//! The one place where the stack is built: node, cache, arrays.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tracing::warn;
+
+use crate::array::{Catalog, CatalogOptions};
+use crate::cache::{BlockCache, CacheConfig};
+use crate::dvid::{Address, HttpConfig, InstanceKind, Node, NodeOptions};
+use crate::logging::Chain;
+use crate::metrics::Metrics;
+
+use super::args::ServerArgs;
+use super::failure::{Failure, MOUNT, USAGE};
+
+/// Requests at once while some are slow.
+const MOST_CONNECTIONS: usize = 8;
+/// The part of the memory that body mappings may take.
+const MAPPING_SHARE: usize = 4;
+/// Patience stays so much below a limit beyond which the kernel ends the whole mount.
+const BELOW_LIMIT: Duration = Duration::from_secs(20);
+
+/// A node and all that is read through it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) node: Node,
+    pub(super) catalog: Catalog,
+    pub(super) cache: Arc<BlockCache>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Reads an address as people write it.
+pub(super) fn address(text: &str) -> Result<Address, Failure> {
+    text.parse().map_err(|error| Failure::usage(Chain(&error).to_string()))
+}
+
+/// Asks the server for all that a mount shows, and builds everything below the files.
+pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failure> {
+    let metrics = Arc::new(Metrics::default());
+    let metadata = metadata(args.metadata.as_deref())?;
+    let max_connections = usize::from(args.max_connections);
+    let http = HttpConfig {
+        max_connections: max_connections.max(MOST_CONNECTIONS),
+        token_file: args.token_file.clone(),
+        insecure_token: args.insecure_token,
+        ..HttpConfig::default()
+    };
+    let memory_bytes = args.memory_bytes();
+    let options = NodeOptions {
+        ttl: args.ttl,
+        settle: args.settle,
+        mapping_limit_bytes: memory_bytes / MAPPING_SHARE,
+        patience: args.mount_wait,
+        ..NodeOptions::default()
+    };
+    let node = Node::open(address, http, options, Arc::clone(&metrics)).map_err(|error| {
+        Failure::new(if error.is_usage() { USAGE } else { MOUNT }, format!("{address}: {}", Chain(&error)))
+    })?;
+    let has_bodies = node
+        .instances
+        .iter()
+        .any(|info| info.voxels.as_ref().is_ok_and(|voxels| voxels.kind == InstanceKind::LabelMap));
+    let mapping_bytes = if has_bodies { memory_bytes / MAPPING_SHARE } else { 0 };
+    let config = CacheConfig {
+        memory_bytes: memory_bytes - mapping_bytes,
+        max_connections,
+        most_connections: MOST_CONNECTIONS.max(max_connections),
+        patience: patience(args.patience),
+        prefetch: !args.no_prefetch,
+        ..CacheConfig::default()
+    };
+    let cache = BlockCache::new(config, Arc::clone(&metrics));
+    let options = CatalogOptions { extents: args.extents.iter().cloned().collect(), metadata };
+    let catalog = Catalog::open(&node, &cache, &options)
+        .map_err(|error| Failure::mount(format!("{address}: {}", Chain(&error))))?;
+    Ok(Opened { node, catalog, cache, metrics })
+}
+
+/// The patience of reads: below the time after which an administrator's setting would abort the whole mount.
+fn patience(wanted: Duration) -> Duration {
+    let Some(limit) = crate::fuse::request_timeout() else { return wanted };
+    let most = limit.saturating_sub(BELOW_LIMIT).max(Duration::from_secs(1));
+    if !wanted.is_zero() && wanted <= most {
+        return wanted;
+    }
+    warn!(
+        target: "dvidfs",
+        code = "request_timeout",
+        "the kernel aborts a mount of which one request takes {limit:?} (fs.fuse.max_request_timeout): patience is {most:?}"
+    );
+    most
+}
+
+/// `{"INSTANCE": {"key": value}}`.
+fn metadata(path: Option<&Path>) -> Result<BTreeMap<String, Value>, Failure> {
+    let Some(path) = path else { return Ok(BTreeMap::new()) };
+    let refused = |why: String| {
+        Failure::usage(format!(
+            "--metadata {}: {why}: write a file such as {{\"INSTANCE\": {{\"key\": 1}}}}",
+            path.display()
+        ))
+    };
+    let text = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
+    let instances: Map<String, Value> = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
+    match instances.iter().find(|(_, value)| !value.is_object()) {
+        Some((name, _)) => Err(refused(format!("{name:?} is not an object"))),
+        None => Ok(instances.into_iter().collect()),
+    }
+}

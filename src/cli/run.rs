@@ -1,0 +1,54 @@
+//! From words to an exit code. What went wrong is printed here, once.
+
+use std::process::ExitCode;
+
+use super::args::{Command, Words, words};
+use super::failure::Failure;
+use super::{daemon, demo, info, mount, umount};
+
+/// Does what the command line says; gives the exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    let (command, again) = match words() {
+        Ok(Words::Do(command, again)) => (command, again),
+        Ok(Words::Print(text)) => {
+            print(&text);
+            return ExitCode::SUCCESS;
+        }
+        Err(failure) => return told(&failure),
+    };
+    let is_daemon = match &*command {
+        Command::Mount(args) => args.place.daemon_child,
+        Command::Demo(args) => args.place.daemon_child,
+        Command::Umount(_) | Command::Info(_) => false,
+    };
+    let done = match &*command {
+        Command::Mount(args) => mount::mount(args, &again),
+        Command::Umount(args) => umount::umount(args),
+        Command::Info(args) => info::info(args),
+        Command::Demo(args) => demo::demo(args, &again),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if is_daemon => daemon::report_failure(&failure),
+        Err(failure) => told(&failure),
+    }
+}
+
+fn told(failure: &Failure) -> ExitCode {
+    complain(&failure.line);
+    ExitCode::from(failure.code)
+}
+
+/// Prints a text for people or for other programs.
+pub(super) fn print(text: &str) {
+    use std::io::Write;
+    // A reader that has gone, such as `head`, is no failure.
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+/// Prints one line about what went wrong, or goes on.
+pub(super) fn complain(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "dvidfs: {line}");
+}

@@ -1,0 +1,148 @@
+//! Sizes, times and boxes as people write them.
+
+use std::time::Duration;
+
+use crate::geometry::{Coordinate, VoxelBox};
+
+/// Bytes: `512M`, `1G`, `1.5GiB`, `800000`. Powers of 1024.
+pub(super) fn size(text: &str) -> Result<usize, String> {
+    let (number, unit) = split_unit(text);
+    let factor: u64 = match unit.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        "t" => 1 << 40,
+        _ => return Err("write a size such as 512M or 4G".into()),
+    };
+    #[allow(clippy::cast_precision_loss)] // A factor is a power of two.
+    let bytes = number.parse::<f64>().map_err(|_| "write a size such as 512M or 4G")? * factor as f64;
+    if !(0.0..9e15).contains(&bytes) {
+        return Err("write a size such as 512M or 4G".into());
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Just checked.
+    Ok(bytes as usize)
+}
+
+/// A time: `15m`, `20s`, `500ms`, `1h`, `2d`, a bare number of seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split_unit(text);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err("write a time such as 20s or 15m".into()),
+    };
+    let number: f64 = number.parse().map_err(|_| "write a time such as 20s or 15m")?;
+    match Duration::try_from_secs_f64(number * seconds) {
+        Ok(duration) if duration <= Duration::from_secs(3_200_000_000) => Ok(duration),
+        Ok(_) | Err(_) => Err("write a time such as 20s or 15m, at most 100 years".into()),
+    }
+}
+
+/// `NAME=z0:z1,y0:y1,x0:x1`: the name of an instance and a half-open box in its voxels.
+pub(super) fn extents(text: &str) -> Result<(String, VoxelBox), String> {
+    let wanted = || "write NAME=z0:z1,y0:y1,x0:x1, in voxels, ends not included".to_owned();
+    // A name may hold a `=`, a box cannot.
+    let (name, ranges) = text.rsplit_once('=').ok_or_else(wanted)?;
+    let ranges: Vec<(i64, i64)> = ranges.split(',').filter_map(range).collect();
+    let [z, y, x] = <[_; 3]>::try_from(ranges).map_err(|_| wanted())?;
+    let corner = |pick: fn((i64, i64)) -> i64| Coordinate::new(pick(z), pick(y), pick(x));
+    let voxels = VoxelBox::new(corner(|range| range.0), corner(|range| range.1));
+    match voxels {
+        Some(voxels) if !name.is_empty() && !voxels.is_empty() && ranges_are_sane(&[z, y, x]) => {
+            Ok((name.to_owned(), voxels))
+        }
+        Some(_) | None => Err(wanted()),
+    }
+}
+
+fn range(text: &str) -> Option<(i64, i64)> {
+    let (begin, end) = text.split_once(':')?;
+    Some((begin.trim().parse().ok()?, end.trim().parse().ok()?))
+}
+
+/// DVID counts blocks in 32 bits; beyond that a box is a typing error.
+fn ranges_are_sane(ranges: &[(i64, i64)]) -> bool {
+    const FARTHEST: i64 = 1 << 40;
+    ranges.iter().all(|&(begin, end)| begin < end && begin >= -FARTHEST && end <= FARTHEST)
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let at = text.find(|char: char| char.is_ascii_alphabetic()).unwrap_or(text.len());
+    (text[..at].trim_end(), &text[at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_of_1024() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("800000", Some(800_000)),
+            ("1k", Some(1024)),
+            ("512M", Some(512 << 20)),
+            ("1.5GiB", Some(3 << 29)),
+            ("2 gb", Some(2 << 30)),
+            ("1T", Some(1 << 40)),
+            ("", None),
+            ("G", None),
+            ("-1", None),
+            ("1X", None),
+            ("1e99", None),
+            ("nan", None),
+            ("99999999T", None),
+        ] {
+            assert_eq!(size(text).ok(), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_have_units_or_are_seconds() {
+        for (text, milliseconds) in [
+            ("0", Some(0)),
+            ("20", Some(20_000)),
+            ("20s", Some(20_000)),
+            ("0.5s", Some(500)),
+            ("250ms", Some(250)),
+            ("15m", Some(900_000)),
+            ("15min", Some(900_000)),
+            ("2 h", Some(7_200_000)),
+            ("1d", Some(86_400_000)),
+            ("", None),
+            ("m", None),
+            ("-1s", None),
+            ("inf", None),
+            ("1 fortnight", None),
+            ("999999999999d", None),
+        ] {
+            assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_box_is_named_and_not_empty() {
+        let voxels = VoxelBox::new(Coordinate::new(-4, 0, 5), Coordinate::new(10, 20, 30)).unwrap();
+        assert_eq!(extents("gray=-4:10,0:20,5:30"), Ok(("gray".into(), voxels)));
+        assert_eq!(extents("a=b=-4:10, 0:20, 5:30"), Ok(("a=b".into(), voxels)));
+        for text in [
+            "",
+            "gray",
+            "gray=",
+            "=0:1,0:1,0:1",
+            "gray=0:1,0:1",
+            "gray=0:1,0:1,0:1,0:1",
+            "gray=0:0,0:1,0:1",
+            "gray=1:0,0:1,0:1",
+            "gray=0:1,0:1,0:x",
+            "gray=0:1,0:1,0:99999999999999",
+        ] {
+            assert!(extents(text).is_err(), "{text:?}");
+        }
+    }
+}

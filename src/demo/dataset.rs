@@ -1,0 +1,266 @@
+//! What the demo server holds: versions, instances, and the value of every voxel as a pure function.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::geometry::{BlockBox, BlockIndex, Coordinate, Grid, Scale, VoxelBox};
+use crate::voxels::Dtype;
+
+use super::texture;
+
+/// How an instance keeps its blocks, in DVID's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Behind their length.
+    Lz4,
+    /// One gzip member.
+    Gzip,
+    /// As they are.
+    None,
+    /// A gray picture; gray values are constant over 8 x 8 pixels, so that every decoder gives the same.
+    Jpeg,
+}
+
+/// What an instance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// uint8blk … float32blk, by dtype.
+    Image(Dtype),
+    /// Labels without scales.
+    LabelBlk,
+    /// Labels with this many scales above 0.
+    LabelArray(u8),
+    /// Supervoxels and bodies, with this many scales above 0.
+    LabelMap(u8),
+    /// Something without voxels, by its typename.
+    Other(&'static str),
+}
+
+/// One instance of the demo server.
+#[derive(Clone, Debug)]
+pub struct InstanceSpec {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// How blocks are kept.
+    pub stored: Stored,
+    /// Voxels of a block, zyx.
+    pub block_shape: Coordinate,
+    /// The box that holds data, in voxels of the instance.
+    pub data: VoxelBox,
+    /// Voxel size as the server prints it: JSON numbers for x, y, z.
+    pub voxel_size_xyz: [&'static str; 3],
+    /// Units as the server prints them.
+    pub units: &'static str,
+    /// A sibling `name_k`: its voxels are 2^k times as large as those of the pure function.
+    pub coarser_by: Scale,
+    /// Whether some blocks were never written.
+    pub holes: bool,
+    /// Whether the server knows no extents although there is data.
+    pub null_extents: bool,
+    /// Whether each version has its own.
+    pub versioned: bool,
+}
+
+impl InstanceSpec {
+    /// The type of a voxel; None without voxels.
+    #[must_use]
+    pub fn dtype(&self) -> Option<Dtype> {
+        match self.kind {
+            Kind::Image(dtype) => Some(dtype),
+            Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) => Some(Dtype::Uint64),
+            Kind::Other(_) => None,
+        }
+    }
+
+    /// The coarsest scale that was computed.
+    #[must_use]
+    pub fn max_scale(&self) -> Scale {
+        match self.kind {
+            Kind::LabelArray(scale) | Kind::LabelMap(scale) => Scale(scale),
+            Kind::Image(_) | Kind::LabelBlk | Kind::Other(_) => Scale::FULL,
+        }
+    }
+
+    pub(super) fn grid(&self) -> Grid {
+        Grid::new(self.block_shape).expect("instances of the demo have blocks")
+    }
+
+    /// Whether a block was ever written. A scaled block is there if one of its eight children is.
+    pub(super) fn is_stored(&self, scale: Scale, block: BlockIndex) -> bool {
+        if scale == Scale::FULL {
+            let in_data = !self.grid().block_box(block).intersect(self.data).is_empty();
+            return in_data && !(self.holes && texture::hash(block.0, 11).is_multiple_of(5));
+        }
+        if scale > self.max_scale() {
+            return false;
+        }
+        let first = BlockIndex(block.0 * Coordinate::splat(2));
+        let children = VoxelBox::from_shape(first.0, Coordinate::splat(2)).map(BlockBox);
+        children.is_some_and(|all| all.blocks().any(|child| self.is_stored(Scale(scale.0 - 1), child)))
+    }
+}
+
+/// One version of the demo's repo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// 32 hex digits.
+    pub uuid: &'static str,
+    /// Empty for the master branch.
+    pub branch: &'static str,
+    /// Whether it was committed.
+    pub locked: bool,
+    /// Index of the parent.
+    pub parent: Option<usize>,
+}
+
+/// The versions: root, its child, the open head of master, and an open branch of the root.
+pub const VERSIONS: [Version; 4] = [
+    Version { uuid: "a40d5c9c1f6b4d0ea1f0d4b6c7e8f901", branch: "", locked: true, parent: None },
+    Version { uuid: "b7e21f8450aa4c3d9e0b1c2d3e4f5061", branch: "", locked: true, parent: Some(0) },
+    Version { uuid: "c3340d6e7f1842a5b6c7d8e9fa0b1c2d", branch: "", locked: false, parent: Some(1) },
+    Version { uuid: "b70f9a8b7c6d4e5fa0b1c2d3e4f50617", branch: "exp", locked: false, parent: Some(0) },
+];
+
+/// Everything that a demo server serves.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The repo's name.
+    pub alias: &'static str,
+    pub(super) instances: Vec<Arc<InstanceSpec>>,
+    /// For each labelmap and version, supervoxel to body where they differ.
+    mappings: HashMap<(String, usize), Arc<HashMap<u64, u64>>>,
+}
+
+/// The largest volume whose mapping is kept: the large dataset has bodies equal to supervoxels.
+const LARGEST_MAPPED: u128 = 1 << 30;
+
+impl Dataset {
+    pub(super) fn new(alias: &'static str, instances: Vec<InstanceSpec>) -> Self {
+        let mut mappings = HashMap::new();
+        for spec in instances.iter().filter(|spec| matches!(spec.kind, Kind::LabelMap(_))) {
+            for version in 0..VERSIONS.len() {
+                // The root and its child differ in their bodies; the head is as its parent.
+                let salt = [0, 1000, 1000, 2000][version];
+                let pairs = if spec.data.n_voxels() > LARGEST_MAPPED {
+                    Vec::new()
+                } else {
+                    texture::mapping(spec.data.begin(), spec.data.end(), salt)
+                };
+                mappings.insert((spec.name.clone(), version), Arc::new(pairs.into_iter().collect()));
+            }
+        }
+        Self { alias, instances: instances.into_iter().map(Arc::new).collect(), mappings }
+    }
+
+    /// The UUID of the root version.
+    #[must_use]
+    pub fn root(&self) -> &'static str {
+        VERSIONS[0].uuid
+    }
+
+    /// All instances.
+    pub fn instances(&self) -> impl Iterator<Item = &InstanceSpec> {
+        self.instances.iter().map(AsRef::as_ref)
+    }
+
+    /// An instance by name.
+    #[must_use]
+    pub fn instance(&self, name: &str) -> Option<Arc<InstanceSpec>> {
+        self.instances.iter().find(|spec| spec.name == name).cloned()
+    }
+
+    /// The value of a voxel as it is stored at a version, float32 as its bits; 0 where nothing is stored.
+    #[must_use]
+    pub fn voxel_at(&self, version: usize, spec: &InstanceSpec, scale: Scale, voxel: Coordinate) -> u64 {
+        if scale == Scale::FULL {
+            let stored = spec.data.contains_voxel(voxel) && spec.is_stored(scale, spec.grid().block_of(voxel));
+            return if stored { value(version, spec, voxel) } else { 0 };
+        }
+        if scale > spec.max_scale() {
+            return 0;
+        }
+        let finer = Scale(scale.0 - 1);
+        let first = voxel * Coordinate::splat(2);
+        let eight = std::array::from_fn(|n| {
+            let n = i64::try_from(n).expect("eight children");
+            self.voxel_at(version, spec, finer, first + Coordinate::new(n >> 2 & 1, n >> 1 & 1, n & 1))
+        });
+        majority(eight)
+    }
+
+    /// The body of a supervoxel of a labelmap at a version.
+    #[must_use]
+    pub fn body_of(&self, version: usize, labelmap: &str, supervoxel: u64) -> u64 {
+        self.mapping(version, labelmap).get(&supervoxel).copied().unwrap_or(supervoxel)
+    }
+
+    /// Supervoxel to body, where the two differ.
+    pub(super) fn mapping(&self, version: usize, labelmap: &str) -> Arc<HashMap<u64, u64>> {
+        self.mappings.get(&(labelmap.to_owned(), version)).cloned().unwrap_or_default()
+    }
+}
+
+/// DVID's rule for labels of a coarser scale: the most frequent of the eight but 0, of equals the smaller.
+fn majority(mut eight: [u64; 8]) -> u64 {
+    eight.sort_unstable();
+    let mut best = (0, 0);
+    for group in eight.chunk_by(|a, b| a == b) {
+        if group[0] != 0 && group.len() > best.0 {
+            best = (group.len(), group[0]);
+        }
+    }
+    best.1
+}
+
+fn value(version: usize, spec: &InstanceSpec, voxel: Coordinate) -> u64 {
+    let step = spec.coarser_by.factor();
+    let at = voxel.map(|n| n * step + step / 2);
+    match spec.kind {
+        Kind::Image(dtype) => image_value(version, spec, dtype, at),
+        Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) => texture::supervoxel(at),
+        Kind::Other(_) => 0,
+    }
+}
+
+fn image_value(version: usize, spec: &InstanceSpec, dtype: Dtype, at: Coordinate) -> u64 {
+    let at = if spec.stored == Stored::Jpeg { Coordinate::new(at.z(), at.y() & !7, at.x() & !7) } else { at };
+    // The branch and the open head changed the block at the origin.
+    let changed = version >= 2 && spec.versioned && spec.grid().block_of(at) == BlockIndex(Coordinate::ZERO);
+    let gray = if changed { 255 - texture::gray(at) } else { texture::gray(at) };
+    match dtype {
+        Dtype::Uint8 => gray.into(),
+        Dtype::Uint16 => u64::from(gray) << 8 | texture::hash(at, 12) & 0xff,
+        Dtype::Uint32 => u64::from(gray) << 24 | texture::hash(at, 13) & 0xff_ffff,
+        Dtype::Uint64 => texture::hash(at, 14),
+        Dtype::Float32 => {
+            let fine = f32::from(u16::try_from(texture::hash(at, 15) & 0xfff).unwrap_or(0)) / 4096.0;
+            u64::from(((f32::from(gray) + fine) / 255.0 - 0.5).to_bits())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_majority_passes_over_zeros_and_prefers_the_smaller() {
+        assert_eq!(majority([0, 0, 0, 0, 0, 0, 0, 9]), 9);
+        assert_eq!(majority([5, 5, 7, 7, 0, 0, 0, 0]), 5);
+        assert_eq!(majority([7, 7, 7, 5, 5, 0, 0, 0]), 7);
+        assert_eq!(majority([0; 8]), 0);
+    }
+
+    #[test]
+    fn a_hole_is_zero_and_its_neighbours_are_not() {
+        let dataset = Dataset::test();
+        let spec = dataset.instance("holes").unwrap();
+        let blocks: Vec<_> = spec.grid().blocks_covering(spec.data).collect();
+        let holes: Vec<_> = blocks.iter().filter(|&&block| !spec.is_stored(Scale::FULL, block)).collect();
+        assert!(!holes.is_empty() && holes.len() < blocks.len());
+        let begin = spec.grid().block_box(*holes[0]).begin();
+        assert_eq!(dataset.voxel_at(0, &spec, Scale::FULL, begin), 0);
+    }
+}

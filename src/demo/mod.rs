@@ -1,0 +1,23 @@
+//! A DVID-compatible server on loopback over a pure function, with a script of faults.
+//!
+//! Every byte that it serves follows from [`Dataset::voxel_at`], so everything read through it has an oracle. It shares
+//! coordinates and voxels with the client and nothing else: the two must be able to disagree.
+
+mod dataset;
+mod faults;
+mod http;
+mod info_json;
+mod instances;
+mod label_block;
+mod refs;
+mod routes;
+mod server;
+mod texture;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use dataset::{Dataset, InstanceSpec, Kind, Stored, VERSIONS, Version};
+pub use faults::{Fault, FaultKind, LabelDamage};
+pub use server::{Demo, DemoOptions};

@@ -1,0 +1,300 @@
+//! The demo server: a thread a connection, counters, and an end as sudden as a kill.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::dataset::Dataset;
+use super::faults::{Fault, Script};
+use super::http::{Afterwards, Request, Response, read_request, send, send_faulty, wait};
+use super::routes::answer;
+
+/// Encoded blocks that are kept, in bytes: what a benchmark reads again should not cost the server anew.
+const MOST_REMEMBERED: usize = 512 << 20;
+
+/// How a demo server is started.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// What it serves.
+    pub dataset: Dataset,
+    /// The port of 127.0.0.1; any free one if None.
+    pub port: Option<u16>,
+    /// Time that each request for voxels takes at least.
+    pub delay: Duration,
+    /// The bearer token that every request must carry.
+    pub token: Option<String>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// For so long after the start, body mappings are only partly loaded.
+    pub mapping_loads_for: Duration,
+    /// What `server/info` gives as `Mode`.
+    pub mode: Option<String>,
+}
+
+impl Default for DemoOptions {
+    fn default() -> Self {
+        Self {
+            dataset: Dataset::standard(),
+            port: None,
+            delay: Duration::ZERO,
+            token: None,
+            faults: Vec::new(),
+            mapping_loads_for: Duration::ZERO,
+            mode: None,
+        }
+    }
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) dataset: Dataset,
+    token: Option<String>,
+    mode: Option<String>,
+    started: Instant,
+    mapping_loads_for: Duration,
+    stopped: AtomicBool,
+    delay_us: AtomicU64,
+    /// The locks below guard plain data; no I/O happens under them.
+    script: Mutex<Arc<Script>>,
+    requests: Mutex<Vec<String>>,
+    connections: Mutex<HashMap<u64, TcpStream>>,
+    most_connections: AtomicU64,
+    blocks: Mutex<(HashMap<String, Arc<Vec<u8>>>, usize)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn mode(&self) -> Option<&str> {
+        self.mode.as_deref()
+    }
+
+    /// Whether body mappings are still being loaded.
+    pub(super) fn is_loading(&self) -> bool {
+        self.uptime() < self.mapping_loads_for
+    }
+
+    /// The mapping as far as it is loaded: while it loads, it grows from a few pairs to all.
+    pub(super) fn mapping(&self, version: usize, labelmap: &str) -> Arc<HashMap<u64, u64>> {
+        let whole = self.dataset.mapping(version, labelmap);
+        if !self.is_loading() {
+            return whole;
+        }
+        let part = self.uptime().as_secs_f64() / self.mapping_loads_for.as_secs_f64();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 to 1024
+        let loaded = (part * 1024.0) as u64;
+        let is_loaded = |supervoxel: u64| {
+            super::texture::hash(crate::geometry::Coordinate::splat(supervoxel.cast_signed()), 23) % 1024 < loaded
+        };
+        Arc::new(
+            whole.iter().filter(|pair| is_loaded(*pair.0)).map(|(&supervoxel, &body)| (supervoxel, body)).collect(),
+        )
+    }
+
+    /// The block under this key, made by `make` if it is not there.
+    pub(super) fn remembered(&self, key: &str, make: impl FnOnce() -> Option<Vec<u8>>) -> Option<Arc<Vec<u8>>> {
+        if let Some(block) = lock(&self.blocks).0.get(key) {
+            return Some(Arc::clone(block));
+        }
+        let block = Arc::new(make()?);
+        let mut blocks = lock(&self.blocks);
+        if blocks.1 + block.len() > MOST_REMEMBERED {
+            *blocks = (HashMap::new(), 0);
+        }
+        blocks.1 += block.len();
+        blocks.0.insert(key.to_owned(), Arc::clone(&block));
+        Some(block)
+    }
+}
+
+/// A DVID-compatible server on 127.0.0.1 over a pure function. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Demo {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Demo {
+    /// Starts a server.
+    ///
+    /// # Errors
+    /// If it cannot listen.
+    pub fn start(options: DemoOptions) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", options.port.unwrap_or(0)))?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            dataset: options.dataset,
+            token: options.token,
+            mode: options.mode,
+            started: Instant::now(),
+            mapping_loads_for: options.mapping_loads_for,
+            stopped: AtomicBool::new(false),
+            delay_us: AtomicU64::new(microseconds(options.delay)),
+            script: Mutex::new(Arc::new(Script::new(options.faults))),
+            requests: Mutex::default(),
+            connections: Mutex::default(),
+            most_connections: AtomicU64::new(0),
+            blocks: Mutex::default(),
+        });
+        let for_listener = Arc::clone(&shared);
+        let listening =
+            std::thread::Builder::new().name("demo".into()).spawn(move || listen(&listener, &for_listener))?;
+        Ok(Self { address, shared, listening: Some(listening) })
+    }
+
+    /// The server as clients name it, such as `http://127.0.0.1:8000`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The port, to start another on when this one has stopped.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// What it serves.
+    #[must_use]
+    pub fn dataset(&self) -> &Dataset {
+        &self.shared.dataset
+    }
+
+    /// Replaces the fault script; hits begin at 0 again.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        *lock(&self.shared.script) = Arc::new(Script::new(faults));
+    }
+
+    /// How often a line of the script was met.
+    #[must_use]
+    pub fn fault_hits(&self, line: usize) -> u64 {
+        lock(&self.shared.script).hits(line)
+    }
+
+    /// Sets the time that each request for voxels takes at least.
+    pub fn set_delay(&self, delay: Duration) {
+        self.shared.delay_us.store(microseconds(delay), Ordering::SeqCst);
+    }
+
+    /// Every request so far: method, path and query.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        lock(&self.shared.requests).clone()
+    }
+
+    /// How many requests had this in method, path or query.
+    #[must_use]
+    pub fn count(&self, part: &str) -> usize {
+        lock(&self.shared.requests).iter().filter(|request| request.contains(part)).count()
+    }
+
+    /// Connections that are open now, and the most that ever were.
+    #[must_use]
+    pub fn connections(&self) -> (usize, u64) {
+        (lock(&self.shared.connections).len(), self.shared.most_connections.load(Ordering::SeqCst))
+    }
+
+    /// Ends the server at once, as a kill does: connections are cut wherever they are.
+    pub fn stop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        for stream in lock(&self.shared.connections).values() {
+            // Already closed by the other side, perhaps.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        // Wakes the listener.
+        let _ = TcpStream::connect(self.address);
+        if let Some(listening) = self.listening.take() {
+            // A listener that panicked has stopped too.
+            let _ = listening.join();
+        }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
+    for (number, stream) in (0..).zip(listener.incoming()) {
+        if shared.stopped.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        let shared = Arc::clone(shared);
+        let serve = move || {
+            if let Ok(kept) = stream.try_clone() {
+                let mut connections = lock(&shared.connections);
+                connections.insert(number, kept);
+                shared.most_connections.fetch_max(connections.len() as u64, Ordering::SeqCst);
+            }
+            // A connection that breaks is the client's to notice.
+            let _ = converse(stream, &shared);
+            lock(&shared.connections).remove(&number);
+        };
+        // Without a thread the connection is closed, as by a busy server.
+        let _ = std::thread::Builder::new().name("demo-connection".into()).spawn(serve);
+    }
+}
+
+fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut held = Vec::new();
+    while let Some(request) = read_request(&mut stream, &mut held)? {
+        let name = format!("{} {}", request.method, request.target);
+        lock(&shared.requests).push(name.clone());
+        if is_for_voxels(&request.target) {
+            wait_us(shared.delay_us.load(Ordering::SeqCst), &shared.stopped);
+        }
+        let script = Arc::clone(&lock(&shared.script));
+        let afterwards = match script.meet(&name) {
+            Some(fault) => send_faulty(&mut stream, &fault.spoil(respond(shared, &request)), &fault, &shared.stopped)?,
+            None => send(&mut stream, &respond(shared, &request))?,
+        };
+        if afterwards == Afterwards::Closed || shared.stopped.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn respond(shared: &Shared, request: &Request) -> Response {
+    let wanted = shared.token.as_ref().map(|token| format!("Bearer {token}"));
+    if wanted.is_some() && request.authorization != wanted {
+        return Response::text(401, "unauthorized\n");
+    }
+    match request.method.as_str() {
+        "GET" => answer(shared, request),
+        method => Response::bad_request(&format!("Cannot do {method}"), &request.target),
+    }
+}
+
+fn is_for_voxels(target: &str) -> bool {
+    ["/raw/", "blocks/", "specificblocks"].iter().any(|endpoint| target.contains(endpoint))
+}
+
+/// Sleeps so long, finer than [`wait`] where it is short.
+fn wait_us(us: u64, stopped: &AtomicBool) {
+    if us >= 10_000 {
+        wait(us / 1000, stopped);
+    } else if us > 0 {
+        std::thread::sleep(Duration::from_micros(us));
+    }
+}

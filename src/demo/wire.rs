@@ -1,0 +1,113 @@
+//! Blocks of the demo in the forms in which DVID sends them.
+
+use crate::geometry::{BlockIndex, Coordinate, Scale, VoxelBox};
+use crate::voxels::Dtype;
+
+use super::dataset::{Dataset, InstanceSpec, Stored};
+use super::label_block;
+
+/// Which values of a labelmap are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Labels<'a> {
+    /// As they are stored.
+    Stored,
+    /// Through a mapping, complete or not.
+    Mapped(&'a std::collections::HashMap<u64, u64>),
+}
+
+impl Labels<'_> {
+    pub(super) fn apply(self, label: u64) -> u64 {
+        match self {
+            Self::Stored => label,
+            Self::Mapped(mapping) => mapping.get(&label).copied().unwrap_or(label),
+        }
+    }
+}
+
+/// The values of a box of voxels, z slowest.
+pub(super) fn values(
+    dataset: &Dataset,
+    version: usize,
+    spec: &InstanceSpec,
+    scale: Scale,
+    labels: Labels<'_>,
+    voxels: VoxelBox,
+) -> Vec<u64> {
+    voxels.indices().map(|voxel| labels.apply(dataset.voxel_at(version, spec, scale, voxel))).collect()
+}
+
+/// Values as little-endian voxels.
+pub(super) fn to_bytes(values: &[u64], dtype: Dtype) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()[..dtype.itemsize()].to_vec()).collect()
+}
+
+/// A frame of a block stream: x, y, z and the length of the payload before it.
+pub(super) fn frame(block: BlockIndex, payload: &[u8]) -> Vec<u8> {
+    let length = i64::try_from(payload.len()).expect("a payload is small");
+    let fields = [block.0.x(), block.0.y(), block.0.z(), length];
+    let mut bytes: Vec<u8> =
+        fields.iter().flat_map(|&n| i32::try_from(n).expect("a frame field is an int32").to_le_bytes()).collect();
+    bytes.extend(payload);
+    bytes
+}
+
+/// A block of an image in the form in which its instance keeps it.
+pub(super) fn stored_payload(bytes: Vec<u8>, stored: Stored, block_shape: Coordinate) -> Vec<u8> {
+    match stored {
+        Stored::None => bytes,
+        Stored::Gzip => gzip(&bytes),
+        Stored::Jpeg => jpeg(&bytes, block_shape),
+        Stored::Lz4 => {
+            let mut payload = u32::try_from(bytes.len()).expect("a block is small").to_le_bytes().to_vec();
+            payload.extend(lz4_flex::block::compress(&bytes));
+            payload
+        }
+    }
+}
+
+/// A block of labels in the form that `compression=` names, or None for a name that DVID does not know.
+pub(super) fn label_payload(values: &[u64], compression: &str, block_shape: Coordinate) -> Option<Vec<u8>> {
+    let bytes = || to_bytes(values, Dtype::Uint64);
+    Some(match compression {
+        "blocks" => gzip(&label_block::encode(values, block_shape)),
+        "lz4" => lz4_flex::block::compress(&bytes()),
+        "gzip" => gzip(&bytes()),
+        "uncompressed" => bytes(),
+        _ => return None,
+    })
+}
+
+/// One gzip member.
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::fastest());
+    let mut packed = vec![0; packer.gzip_compress_bound(bytes.len())];
+    let n = packer.gzip_compress(bytes, &mut packed).expect("the buffer is as large as it may need to be");
+    packed.truncate(n);
+    packed
+}
+
+/// A gray picture, x wide and y·z high, at full quality.
+fn jpeg(bytes: &[u8], block_shape: Coordinate) -> Vec<u8> {
+    let side = |n: i64| u16::try_from(n).expect("a picture of a block is small");
+    let (width, height) = (side(block_shape.x()), side(block_shape.y() * block_shape.z()));
+    let mut picture = Vec::new();
+    jpeg_encoder::Encoder::new(&mut picture, 100)
+        .encode(bytes, width, height, jpeg_encoder::ColorType::Luma)
+        .expect("a block is a picture");
+    picture
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_jpeg_of_a_block_loses_nothing() {
+        let dataset = Dataset::test();
+        let spec = dataset.instance("gray_jpeg").unwrap();
+        let block = VoxelBox::from_shape(Coordinate::ZERO, spec.block_shape).unwrap();
+        let bytes = to_bytes(&values(&dataset, 0, &spec, Scale::FULL, Labels::Stored, block), Dtype::Uint8);
+        let picture = stored_payload(bytes.clone(), Stored::Jpeg, spec.block_shape);
+        assert_eq!(jpeg_decoder::Decoder::new(picture.as_slice()).decode().unwrap(), bytes);
+    }
+}

@@ -1,0 +1,223 @@
+//! The gate of bodies: no body is believed before the server is known to have its mapping loaded.
+//!
+//! A server that still loads the mapping of a version answers 200 with wrong bodies, and with a part of the mapping. So
+//! two whole downloads that lie apart must agree, within one run of the server, and sample blocks must be the same
+//! mapped here and there. On a locked node the mapping is then held here for good. Where the server must be
+//! asked again (an open node, or a mapping too large to hold), each answer is believed only while the run goes on.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::sleep;
+use std::time::Duration;
+
+use lru::LruCache;
+
+use crate::metrics::Counter;
+
+use super::error::{Error, ErrorKind};
+use super::http::Server;
+use super::mapping::{Digest, Table, download_digest, download_table, look_up};
+use super::server_info::{SERVER_INFO, ServerStart};
+
+/// What an entry of the table costs.
+const TABLE_ENTRY_BYTES: usize = 16;
+/// What an entry of the LRU costs: key, value, two links, and its place in a hash table.
+const LRU_ENTRY_BYTES: usize = 96;
+/// Supervoxels in one question.
+const MAX_LOOKUP: usize = 20_000;
+
+/// How bodies are had, since the gate is open.
+#[derive(Clone, Debug)]
+pub(super) enum Way {
+    /// Mapped here by the whole mapping.
+    Table(Arc<Table>),
+    /// Mapped here, supervoxel by supervoxel as they are met; right as long as this run of the server goes on.
+    LookUp(ServerStart),
+    /// Mapped by the server; right as long as this run of it goes on.
+    Server(ServerStart),
+}
+
+/// Who maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mapper {
+    /// We do: the mapping of a locked node does not change.
+    Client {
+        /// Memory that the mapping may take.
+        limit_bytes: usize,
+    },
+    /// The server does: the mapping may change at any time.
+    Server,
+}
+
+/// Whether the bodies of one labelmap may be believed, and how they are had.
+#[derive(Debug)]
+pub(super) struct Gate {
+    server: Server,
+    /// `/api/node/<uuid>/<instance>`.
+    instance: String,
+    mapper: Mapper,
+    /// Between two downloads.
+    apart: Duration,
+    /// How bodies are had; `None` while the gate is closed. No I/O under this lock.
+    way: RwLock<Option<Way>>,
+    /// Held by the one who checks, all through it, so that the mapping is not downloaded by many at once.
+    checking: Mutex<()>,
+    /// The mapping is larger than its memory, for good: a block that was mapped when it was fetched must never be
+    /// mapped again.
+    is_too_large: AtomicBool,
+    /// Bodies that were looked up. No I/O under this lock.
+    met: Mutex<LruCache<u64, u64>>,
+}
+
+impl Gate {
+    pub(super) fn new(server: Server, instance: String, mapper: Mapper, apart: Duration) -> Self {
+        let n_met = match mapper {
+            Mapper::Client { limit_bytes } => limit_bytes / LRU_ENTRY_BYTES,
+            Mapper::Server => 0,
+        };
+        let is_too_large = AtomicBool::new(false);
+        let met = Mutex::new(LruCache::new(NonZeroUsize::new(n_met).unwrap_or(NonZeroUsize::MIN)));
+        Self { server, instance, mapper, apart, way: RwLock::default(), checking: Mutex::default(), is_too_large, met }
+    }
+
+    /// How bodies are had, if the gate is open.
+    pub(super) fn way(&self) -> Option<Way> {
+        self.way.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// That the gate is closed, as an error.
+    pub(super) fn closed(&self) -> Error {
+        Error::new(ErrorKind::MappingLoading, &self.instance)
+    }
+
+    fn loading(&self, detail: String) -> Error {
+        self.closed().with_detail(detail)
+    }
+
+    /// Opens the gate, if the server has its mapping loaded. Takes at least the time between two downloads.
+    ///
+    /// `agrees` compares sample blocks, mapped by the given function, with those that the server maps.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MappingLoading`] if downloads differ, the server was restarted meanwhile or samples differ; else
+    /// those of the requests.
+    pub(super) fn open(
+        &self,
+        agrees: impl Fn(&dyn Fn(&[u64]) -> Result<Vec<u64>, Error>) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let _checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.way().is_some() {
+            return Ok(());
+        }
+        let start = self.server_start()?;
+        let first = download_digest(&self.server, &self.instance)?;
+        self.server.metrics().count(Counter::MappingChecks);
+        sleep(self.apart);
+        let (second, table) = self.second_download(first)?;
+        self.server.metrics().count(Counter::MappingChecks);
+        let is_same = if self.mapper == Mapper::Server { first.is_near(second) } else { first == second };
+        if !is_same {
+            let counts = format!("{} entries, then {}", first.n_entries, second.n_entries);
+            return Err(self.loading(format!("two downloads of the mapping differ: {counts}")));
+        }
+        self.check_run(start)?;
+        let way = match (self.mapper, table) {
+            (Mapper::Server, _) => Way::Server(start),
+            (Mapper::Client { .. }, Some(table)) => Way::Table(Arc::new(table)),
+            (Mapper::Client { .. }, None) => {
+                self.is_too_large.store(true, Ordering::Release);
+                Way::LookUp(start)
+            }
+        };
+        if self.mapper != Mapper::Server && !agrees(&|labels| self.bodies_by(&way, labels))? {
+            return Err(self.loading("sample blocks that the server maps differ from ours".to_owned()));
+        }
+        self.check_run(start)?;
+        *self.way.write().unwrap_or_else(PoisonError::into_inner) = Some(way);
+        Ok(())
+    }
+
+    /// Downloads the mapping again, and keeps it if it is to be held here and fits.
+    fn second_download(&self, first: Digest) -> Result<(Digest, Option<Table>), Error> {
+        let Mapper::Client { limit_bytes } = self.mapper else {
+            return Ok((download_digest(&self.server, &self.instance)?, None));
+        };
+        let max_entries = limit_bytes / TABLE_ENTRY_BYTES;
+        let fits = usize::try_from(first.n_entries).is_ok_and(|n_entries| n_entries <= max_entries);
+        if !fits || self.is_too_large.load(Ordering::Acquire) {
+            return Ok((download_digest(&self.server, &self.instance)?, None));
+        }
+        let (second, table) = download_table(&self.server, &self.instance, max_entries)?;
+        Ok((second, Some(table)))
+    }
+
+    /// To be called after an answer that the server mapped: whether it was the run that passed the gate.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MappingLoading`] if the server was restarted, and the gate is closed again; else those of the
+    /// request.
+    pub(super) fn confirm(&self, start: ServerStart) -> Result<(), Error> {
+        self.check_run(start).inspect_err(|error| {
+            if error.kind() == ErrorKind::MappingLoading {
+                *self.way.write().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+        })
+    }
+
+    /// The bodies of a list of supervoxels, in its order.
+    ///
+    /// # Errors
+    /// If the server had to be asked and did not answer, or was restarted.
+    pub(super) fn bodies(&self, start: ServerStart, supervoxels: &[u64]) -> Result<Vec<u64>, Error> {
+        let mut unmet: Vec<u64> = {
+            let met = self.met();
+            supervoxels.iter().copied().filter(|&label| label != 0 && !met.contains(&label)).collect()
+        };
+        unmet.sort_unstable();
+        unmet.dedup();
+        let mut found = vec![];
+        for question in unmet.chunks(MAX_LOOKUP) {
+            let bodies = look_up(&self.server, &self.instance, question)?;
+            found.extend(question.iter().copied().zip(bodies));
+        }
+        if !found.is_empty() {
+            self.confirm(start)?;
+        }
+        // What was just found may be more than the LRU holds: it is taken from the sorted list.
+        let fresh = |label: u64| found.binary_search_by_key(&label, |&(key, _)| key).ok().map(|at| found[at].1);
+        let mut met = self.met();
+        let bodies: Option<Vec<_>> = supervoxels
+            .iter()
+            .map(|&label| if label == 0 { Some(0) } else { fresh(label).or_else(|| met.get(&label).copied()) })
+            .collect();
+        for (label, body) in found {
+            met.put(label, body);
+        }
+        // Another thread may have pushed out what was met a moment ago.
+        bodies.ok_or_else(|| self.loading("the looked-up bodies were pushed out".to_owned()))
+    }
+
+    fn bodies_by(&self, way: &Way, supervoxels: &[u64]) -> Result<Vec<u64>, Error> {
+        match way {
+            Way::Table(table) => Ok(table.bodies_of(supervoxels)),
+            Way::LookUp(start) | Way::Server(start) => self.bodies(*start, supervoxels),
+        }
+    }
+
+    fn check_run(&self, start: ServerStart) -> Result<(), Error> {
+        if start.is_same_run(self.server_start()?) {
+            return Ok(());
+        }
+        Err(self.loading("the server was restarted".to_owned()))
+    }
+
+    fn server_start(&self) -> Result<ServerStart, Error> {
+        let info = self.server.server_info()?;
+        info.start.ok_or_else(|| Error::new(ErrorKind::Malformed, SERVER_INFO).with_detail("no uptime"))
+    }
+
+    fn met(&self) -> MutexGuard<'_, LruCache<u64, u64>> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,408 @@
+//! One request and its whole answer. The only file that names the HTTP library, and only GET leaves it.
+//!
+//! No retry by policy here, with two exceptions: a kept connection that the server closed meanwhile is replaced at
+//! once, and a token file that changed is read again. ureq's global, per-call and resolve timeouts are not used: they
+//! cost a thread each request. Its per-read timeout would count for the wait for the first byte too, so [`Patient`]
+//! puts it in for bodies alone.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ureq::http::{Response, Uri, Version, header};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, Transport,
+};
+use ureq::{Agent, Body, Timeout};
+
+use crate::metrics::{Counter, Metrics};
+
+use super::address::{check_origin, host_and_port};
+use super::addresses::Addresses;
+use super::answer::{Framing, framing, kind_of_status, retry_after, words_of};
+use super::endpoint::{encoded, is_allowed};
+use super::error::{Error, ErrorKind};
+use super::http_config::{Ask, HttpConfig};
+use super::pace::Paced;
+use super::server_info::{SERVER_INFO, ServerInfo};
+use super::token::{Token, TokenError, is_private};
+
+/// An answer of metadata is never larger.
+pub(super) const METADATA_LIMIT: u64 = 64 << 20;
+/// So much of the body of an error is read, to keep the connection and to repeat the server's words.
+const ERROR_BODY_LIMIT: u64 = 64 << 10;
+/// Kept connections that are idle for longer are closed.
+const MAX_IDLE: Duration = Duration::from_secs(15);
+
+/// A server and the connections to it. Clones share them.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    origin: String,
+    agent: Agent,
+    config: HttpConfig,
+    /// Who we are, at the end of each query.
+    signature: String,
+    /// The token last read. Held for a clone only.
+    token: Mutex<Option<Token>>,
+    connections: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Server").field(&self.0.origin).finish()
+    }
+}
+
+impl Server {
+    /// A server by its origin, `http(s)://host[:port]`. No request is made.
+    ///
+    /// # Errors
+    /// If the origin is none, or the token file is unfit, or the token would be read by others
+    /// ([`TokenError`] as the source).
+    pub fn new(origin: &str, config: HttpConfig, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        let denied = |error: TokenError| Error::new(ErrorKind::Denied, origin).with_source(error);
+        check_origin(origin).map_err(|error| Error::new(ErrorKind::Unreachable, origin).with_source(error))?;
+        let (host, port) = host_and_port(origin).expect("an origin that was checked has a host and a port");
+        let token = config.token_file.as_deref().map(Token::read).transpose().map_err(denied)?;
+        if token.is_some() && !config.insecure_token && !is_private(origin) {
+            return Err(denied(TokenError::Insecure { origin: origin.to_owned() }));
+        }
+        let connections = Arc::new(AtomicU64::new(0));
+        let dial = Dial {
+            addresses: Addresses::new(host, port),
+            connect: config.connect,
+            per_read: config.per_read,
+            connections: Arc::clone(&connections),
+        };
+        let user = if config.user.is_empty() { String::new() } else { format!("&u={}", encoded(&config.user)) };
+        Ok(Self(Arc::new(Inner {
+            origin: origin.to_owned(),
+            agent: agent(&config, dial),
+            config,
+            signature: format!("app=dvidfs{user}"),
+            token: Mutex::new(token),
+            connections,
+            metrics,
+        })))
+    }
+
+    /// `http(s)://host[:port]`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    pub(super) fn config(&self) -> &HttpConfig {
+        &self.0.config
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// How many connections were made so far: as long as it stays, no server can have been replaced unseen.
+    pub(super) fn n_connections(&self) -> u64 {
+        self.0.connections.load(Ordering::Acquire)
+    }
+
+    /// One attempt at one request: the whole answer, at most `limit` bytes of it.
+    ///
+    /// # Errors
+    /// Of every kind: whatever is not a complete answer with status 200 is one.
+    pub fn get(&self, path_and_query: &str, limit: u64) -> Result<Vec<u8>, Error> {
+        let mut body = vec![];
+        self.get_into(path_and_query, limit, &mut body)?;
+        Ok(body)
+    }
+
+    /// As [`get`](Self::get), into a buffer that is cleared first and used again.
+    pub(super) fn get_into(&self, path_and_query: &str, limit: u64, body: &mut Vec<u8>) -> Result<(), Error> {
+        let ask = Ask { path: path_and_query, body: None, first_byte: self.0.config.first_byte, limit };
+        self.ask_into(&ask, body)
+    }
+
+    /// As [`get_into`](Self::get_into), for a request with limits or a body of its own.
+    pub(super) fn ask_into(&self, ask: &Ask<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.ask(ask, |reader, length| {
+            body.clear();
+            // What the server claims is believed up to the limit; the buffer grows with what comes.
+            body.reserve(usize::try_from(length.unwrap_or(0).min(ask.limit)).unwrap_or(0));
+            reader.read_to_end(body).map(drop)
+        })
+    }
+
+    /// What the server says about itself.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and if no DVID answers.
+    pub fn server_info(&self) -> Result<ServerInfo, Error> {
+        ServerInfo::parse(&self.get(SERVER_INFO, METADATA_LIMIT)?)
+    }
+
+    /// One attempt, whose answer `receive` reads to its end as it comes; it also gets the length that is claimed.
+    pub(super) fn ask(
+        &self,
+        ask: &Ask<'_>,
+        receive: impl FnOnce(&mut dyn Read, Option<u64>) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let result = self.send(ask).and_then(|response| self.receive(ask, response, receive));
+        match &result {
+            Ok(received) => self.0.metrics.add(Counter::DvidReceivedBytes, *received),
+            Err(error) => {
+                self.0.metrics.count(Counter::DvidFailedRequests);
+                tracing::debug!(target: "dvidfs", code = error.kind().code(), op = "fetch", path = ask.path, cause = %error);
+            }
+        }
+        result.map(drop)
+    }
+
+    /// Sends a request and returns the answer if its status is 200.
+    fn send(&self, ask: &Ask<'_>) -> Result<Response<Body>, Error> {
+        if !is_allowed(ask.path) {
+            return Err(Error::new(ErrorKind::Malformed, ask.path).with_detail("not on the list of requests"));
+        }
+        let token = self.token();
+        let mut response = self.send_once(ask, token.as_ref())?;
+        if matches!(response.status().as_u16(), 401 | 403)
+            && let Some(newer) = self.newer_token(token.as_ref())
+        {
+            response = self.send_once(ask, Some(&newer))?;
+        }
+        if response.status().as_u16() == 200 { Ok(response) } else { Err(self.refusal(ask, response)) }
+    }
+
+    fn send_once(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Response<Body>, Error> {
+        IS_NEW_CONNECTION.set(false);
+        self.call(ask, token)
+            .or_else(|error| match error {
+                // The server had closed a kept connection, and we had not yet heard of it.
+                ureq::Error::Io(_) if !IS_NEW_CONNECTION.get() => self.call(ask, token),
+                error => Err(error),
+            })
+            .map_err(|error| {
+                Error::new(kind_before_answer(&error), ask.path).with_detail(self.redacted(&error.to_string()))
+            })
+    }
+
+    fn call(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Response<Body>, ureq::Error> {
+        self.0.metrics.count(Counter::DvidRequests);
+        let separator = if ask.path.contains('?') { '&' } else { '?' };
+        let url = format!("{}{}{separator}{}", self.0.origin, ask.path, self.0.signature);
+        let mut request = self.0.agent.get(url);
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, token.header());
+        }
+        if ask.first_byte != self.0.config.first_byte {
+            request = request.config().timeout_recv_response(Some(ask.first_byte)).build();
+        }
+        match ask.body {
+            None => request.call(),
+            Some(body) => request.force_send_body().send(body),
+        }
+    }
+
+    /// Reads the body of an answer. The number of its bytes.
+    fn receive(
+        &self,
+        ask: &Ask<'_>,
+        response: Response<Body>,
+        receive: impl FnOnce(&mut dyn Read, Option<u64>) -> io::Result<()>,
+    ) -> Result<u64, Error> {
+        let error = |kind, detail: String| Error::new(kind, ask.path).with_detail(detail);
+        let header = |name: &str| Some(String::from_utf8_lossy(response.headers().get(name)?.as_bytes()).into_owned());
+        let framing = framing(response.version() == Version::HTTP_11, header)
+            .map_err(|detail| error(ErrorKind::Malformed, words_of(detail.as_bytes())))?;
+        let (length, claimed) = match framing {
+            Framing::Length(length) => (Some(length), Some(length)),
+            Framing::Chunked(claimed) => (None, claimed),
+        };
+        if length.is_some_and(|length| length > ask.limit) {
+            return Err(error(ErrorKind::OverLimit, format!("{length:?} bytes in place of {} at most", ask.limit)));
+        }
+        let mut body = response.into_body();
+        let paced = Paced::new(body.as_reader(), self.0.config.slow_rate);
+        let mut counted = paced.take(ask.limit + 1);
+        receive(&mut counted, length)
+            .map_err(|cause| error(kind_of_body_error(&cause), self.redacted(&cause.to_string())))?;
+        let received = ask.limit + 1 - counted.limit();
+        if received > ask.limit {
+            return Err(error(ErrorKind::OverLimit, format!("more than {} bytes", ask.limit)));
+        }
+        match claimed {
+            Some(claimed) if claimed != received => {
+                Err(error(ErrorKind::Malformed, format!("{received} bytes where {claimed} were claimed")))
+            }
+            _ => Ok(received),
+        }
+    }
+
+    /// The error that an answer with another status than 200 is.
+    fn refusal(&self, ask: &Ask<'_>, response: Response<Body>) -> Error {
+        let kind = kind_of_status(response.status().as_u16());
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header(header::RETRY_AFTER).and_then(retry_after);
+        let target = header(header::LOCATION).map(|location| format!("to {location}"));
+        let mut words = vec![];
+        let mut body = response.into_body();
+        // Words that do not come are no reason for another error.
+        let _ = Paced::new(body.as_reader(), self.0.config.slow_rate).take(ERROR_BODY_LIMIT).read_to_end(&mut words);
+        let words = self.redacted(&String::from_utf8_lossy(&words));
+        let detail = words_of(target.map_or(words, |target| self.redacted(&target)).as_bytes());
+        let error = Error::new(kind, ask.path).with_retry_after(retry_after);
+        if detail.is_empty() { error } else { error.with_detail(detail) }
+    }
+
+    fn token(&self) -> Option<Token> {
+        self.0.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The token of the file, if it is another one than was just refused.
+    fn newer_token(&self, refused: Option<&Token>) -> Option<Token> {
+        let newer = Token::read(self.0.config.token_file.as_deref()?)
+            .inspect_err(|error| tracing::warn!(target: "dvidfs", code = "token_file", cause = %error))
+            .ok()?;
+        *self.0.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(newer.clone());
+        (Some(&newer) != refused).then_some(newer)
+    }
+
+    fn redacted(&self, text: &str) -> String {
+        self.token().map_or_else(|| text.to_owned(), |token| token.redact(text))
+    }
+}
+
+fn agent(config: &HttpConfig, dial: Dial) -> Agent {
+    let settings = Agent::config_builder()
+        .proxy(None)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .accept_encoding("")
+        .user_agent(concat!("dvidfs/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(config.connect))
+        .timeout_send_request(Some(config.first_byte))
+        .timeout_send_body(Some(config.first_byte))
+        .timeout_recv_response(Some(config.first_byte))
+        .max_idle_connections(config.max_connections)
+        .max_idle_connections_per_host(config.max_connections)
+        .max_idle_age(MAX_IDLE)
+        .build();
+    Agent::with_parts(settings, dial.chain(RustlsConnector::default()), NoResolver)
+}
+
+thread_local! {
+    /// Whether the request that this thread sends has made a connection of its own.
+    static IS_NEW_CONNECTION: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Names are looked up when a connection is made, not at each request.
+#[derive(Debug)]
+struct NoResolver;
+
+impl Resolver for NoResolver {
+    fn resolve(&self, _: &Uri, _: &ureq::config::Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// Makes TCP connections to the one server.
+#[derive(Debug)]
+struct Dial {
+    addresses: Addresses,
+    connect: Duration,
+    per_read: Duration,
+    connections: Arc<AtomicU64>,
+}
+
+impl Connector<()> for Dial {
+    type Out = Patient;
+
+    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Patient>, ureq::Error> {
+        IS_NEW_CONNECTION.set(true);
+        let tcp = self.addresses.connect(self.connect, |address, limit| {
+            let mut addrs = details.resolver.empty();
+            addrs.push(address);
+            let timeout = NextTimeout { after: limit.into(), reason: Timeout::Connect, ..details.timeout };
+            let one = ConnectionDetails {
+                uri: details.uri,
+                addrs,
+                config: details.config,
+                request_level: details.request_level,
+                resolver: details.resolver,
+                now: details.now,
+                timeout,
+                current_time: Arc::clone(&details.current_time),
+                run_connector: Arc::clone(&details.run_connector),
+                register_shutdown: Arc::clone(&details.register_shutdown),
+            };
+            TcpConnector::default().connect(&one, None::<()>)
+        })?;
+        self.connections.fetch_add(1, Ordering::AcqRel);
+        Ok(tcp.map(|tcp| Patient { tcp, per_read: self.per_read }))
+    }
+}
+
+/// A TCP connection of ureq's.
+type Tcp = <TcpConnector as Connector<()>>::Out;
+
+/// A connection that waits longer for an answer to begin than for it to go on.
+#[derive(Debug)]
+struct Patient {
+    tcp: Tcp,
+    per_read: Duration,
+}
+
+impl Transport for Patient {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.tcp.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.tcp.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, mut timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        // The handshake and the wait for the answer have limits of their own; a body has none.
+        if timeout.after.is_not_happening() {
+            timeout.per_read = Some(self.per_read.into());
+        }
+        self.tcp.await_input(timeout)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.tcp.is_open()
+    }
+}
+
+/// What became of a request that got no answer.
+fn kind_before_answer(error: &ureq::Error) -> ErrorKind {
+    match error {
+        ureq::Error::Timeout(Timeout::Connect) => ErrorKind::Unreachable,
+        ureq::Error::Timeout(_) => ErrorKind::Timeout,
+        ureq::Error::Protocol(_)
+        | ureq::Error::LargeResponseHeader(..)
+        | ureq::Error::Http(_)
+        | ureq::Error::BadUri(_) => ErrorKind::Malformed,
+        _ => ErrorKind::Unreachable,
+    }
+}
+
+/// What became of an answer that began well.
+fn kind_of_body_error(error: &io::Error) -> ErrorKind {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<ureq::Error>());
+    match cause {
+        Some(ureq::Error::Timeout(_)) => ErrorKind::Timeout,
+        Some(ureq::Error::Protocol(_)) => ErrorKind::Malformed,
+        None if error.kind() == io::ErrorKind::TimedOut => ErrorKind::Timeout,
+        _ => ErrorKind::Cut,
+    }
+}
+
+#[cfg(test)]
+mod tests;

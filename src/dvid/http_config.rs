@@ -1,0 +1,58 @@
+//! How a server is spoken to, and one request to it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::pace::SlowRate;
+
+/// How a server is spoken to.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// A connection is given up after this.
+    pub connect: Duration,
+    /// An answer must begin within this: a busy server is slow.
+    pub first_byte: Duration,
+    /// A begun answer must go on within this.
+    pub per_read: Duration,
+    /// The least that an answer must bring in a window.
+    pub slow_rate: SlowRate,
+    /// The mapping of a labelmap must begin within this: the server may have to load it first.
+    pub mapping_first_byte: Duration,
+    /// Connections that are kept.
+    pub max_connections: usize,
+    /// A file that holds a bearer token.
+    pub token_file: Option<PathBuf>,
+    /// Send the token over plain HTTP to another machine.
+    pub insecure_token: bool,
+    /// Who asks (`u=`), for the server's log; empty for nobody.
+    pub user: String,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            first_byte: Duration::from_secs(60),
+            per_read: Duration::from_secs(20),
+            slow_rate: SlowRate { bytes: 20_000, window: Duration::from_secs(20) },
+            mapping_first_byte: Duration::from_secs(600),
+            max_connections: 4,
+            token_file: None,
+            insecure_token: false,
+            user: String::new(),
+        }
+    }
+}
+
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask<'a> {
+    /// Path and query.
+    pub(super) path: &'a str,
+    /// DVID's batch calls are GETs with a body.
+    pub(super) body: Option<&'a [u8]>,
+    /// The answer must begin within this.
+    pub(super) first_byte: Duration,
+    /// More bytes than this are no right answer.
+    pub(super) limit: u64,
+}

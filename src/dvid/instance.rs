@@ -1,0 +1,361 @@
+//! One instance at one node: its blocks, by whichever request its type answers best.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::geometry::{BlockBox, BlockIndex, Coordinate, Grid, Scale, VoxelBox};
+use crate::voxels::{Dtype, Volume};
+
+use super::block_stream::parse_frames;
+use super::endpoint::{instance_path, size_and_offset};
+use super::error::{Error, ErrorKind};
+use super::fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
+use super::gate::{Gate, Mapper, Way};
+use super::http::{METADATA_LIMIT, Server};
+use super::info::{InstanceInfo, InstanceKind, VoxelInfo};
+use super::label_block::LabelBlock;
+use super::payload::{Encoding, decode_payload};
+use super::payload_error::PayloadError;
+use super::request::{Labels, Request};
+
+/// A sequential reader's request brings about so many bytes of gray voxels: measured, 2-4 MiB are best.
+const GRAY_REQUEST_BYTES: usize = 4 << 20;
+/// The same for labels, which come compressed.
+const LABEL_REQUEST_BYTES: usize = 16 << 20;
+/// Blocks in one request at most, however small they are.
+const MAX_BLOCKS_PER_REQUEST: usize = 64;
+/// A thread keeps a buffer for answers of up to this size; a larger one is freed.
+const KEPT_BUFFER_BYTES: usize = 16 << 20;
+
+/// How the mapping of a labelmap is had.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MappingOptions {
+    /// Between two downloads of it.
+    pub(super) apart: Duration,
+    /// Memory that it may take.
+    pub(super) limit_bytes: usize,
+}
+
+/// An instance at a node, as a source of blocks.
+#[derive(Debug)]
+pub struct Instance {
+    server: Server,
+    /// `/api/node/<uuid>/<instance>`.
+    path: String,
+    name: String,
+    typename: String,
+    data_uuid: String,
+    voxels: VoxelInfo,
+    grid: Grid,
+    freshness: Freshness,
+    /// Only of a labelmap.
+    gate: Option<Gate>,
+    /// The connections that there were when the instance was last seen to be the one that was mounted.
+    verified: AtomicU64,
+    /// The server holds another instance under this name. For good.
+    is_replaced: AtomicBool,
+}
+
+impl Instance {
+    /// # Errors
+    /// If the instance has no voxels, or no request can name it.
+    pub(super) fn new(
+        server: Server,
+        uuid: &str,
+        info: &InstanceInfo,
+        freshness: Freshness,
+        mapping: MappingOptions,
+    ) -> Result<Self, Error> {
+        let path = instance_path(uuid, &info.name)?;
+        let malformed = || Error::new(ErrorKind::Malformed, format!("{path}/info"));
+        let voxels = info.voxels.clone().map_err(|reason| malformed().with_source(reason))?;
+        let grid = Grid::new(voxels.block_shape).ok_or_else(|| malformed().with_detail("blocks without extent"))?;
+        let mapper = match freshness {
+            Freshness::Forever => Mapper::Client { limit_bytes: mapping.limit_bytes },
+            Freshness::For(_) => Mapper::Server,
+        };
+        let gate = (voxels.kind == InstanceKind::LabelMap)
+            .then(|| Gate::new(server.clone(), path.clone(), mapper, mapping.apart));
+        Ok(Self {
+            verified: AtomicU64::new(server.n_connections()),
+            is_replaced: AtomicBool::new(false),
+            name: info.name.clone(),
+            typename: info.typename.clone(),
+            data_uuid: info.data_uuid.clone(),
+            server,
+            path,
+            voxels,
+            grid,
+            freshness,
+            gate,
+        })
+    }
+
+    /// Which blocks of a box the server stores: one request, and no voxel is decoded.
+    ///
+    /// # Errors
+    /// As those of [`FetchBlocks::fetch_blocks`].
+    pub fn stored_blocks(&self, scale: Scale, probe: BlockBox) -> Result<Vec<BlockIndex>, Error> {
+        let payloads = |_, payload: Option<&[u8]>| Ok(payload.is_some());
+        let stored = self.fetch(Labels::Supervoxels, scale, probe, payloads)?;
+        Ok(probe.blocks().zip(stored).filter_map(|(block, is_stored)| is_stored.then_some(block)).collect())
+    }
+
+    /// Fetches blocks by as many requests as their storage needs: one, but for a proxy of a bucket.
+    fn fetch<T>(
+        &self,
+        labels: Labels,
+        scale: Scale,
+        blocks: BlockBox,
+        decode: impl Fn(Encoding, Option<&[u8]>) -> Result<T, PayloadError>,
+    ) -> Result<Vec<T>, Error> {
+        if scale > self.voxels.max_scale {
+            let detail = format!("scale {scale} where {} is the highest", self.voxels.max_scale);
+            return Err(Error::new(ErrorKind::OverLimit, &self.path).with_detail(detail));
+        }
+        let request = Request::new(&self.voxels, &self.path, labels, scale);
+        let answer = if self.voxels.grid_store {
+            self.fetch_from_bucket(&request, blocks, &decode)
+        } else {
+            self.fetch_once(&request, blocks, &decode).or_else(|error| match request.uncompressed() {
+                // Blocks of a form that this instance does not claim to have: the server knows it.
+                Some(request) if error.kind() == ErrorKind::Malformed => self.fetch_once(&request, blocks, &decode),
+                _ => Err(error),
+            })
+        }?;
+        self.verify()?;
+        Ok(answer)
+    }
+
+    /// One request for a box of blocks; the whole answer is decoded before any of it is returned.
+    fn fetch_once<T>(
+        &self,
+        request: &Request,
+        blocks: BlockBox,
+        decode: &impl Fn(Encoding, Option<&[u8]>) -> Result<T, PayloadError>,
+    ) -> Result<Vec<T>, Error> {
+        let path = request.path(&size_and_offset(self.grid, blocks, &self.path)?);
+        let wrong = |error: PayloadError| Error::new(error.kind(), &path).with_source(error);
+        with_buffer(|body| {
+            self.server.get_into(&path, self.answer_limit(blocks), body)?;
+            let payloads = parse_frames(body, blocks).map_err(wrong)?;
+            payloads.into_iter().map(|payload| decode(request.encoding, payload).map_err(wrong)).collect()
+        })
+    }
+
+    /// Block by block, since a request for several leaves out those that failed; and none outside the volume, since
+    /// those are errors.
+    fn fetch_from_bucket<T>(
+        &self,
+        request: &Request,
+        blocks: BlockBox,
+        decode: &impl Fn(Encoding, Option<&[u8]>) -> Result<T, PayloadError>,
+    ) -> Result<Vec<T>, Error> {
+        let in_volume = self.voxels.extents.map(|extents| self.grid.block_range(extents));
+        let wrong = |error: PayloadError| Error::new(error.kind(), &self.path).with_source(error);
+        let mut answer = vec![];
+        for block in blocks.blocks() {
+            if in_volume.is_some_and(|in_volume| in_volume.contains(block)) {
+                answer.append(&mut self.fetch_once(request, BlockBox::one(block), decode)?);
+            } else {
+                answer.push(decode(request.encoding, None).map_err(wrong)?);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// No right answer is larger: every form may be larger than the voxels, but none is by half.
+    fn answer_limit(&self, blocks: BlockBox) -> u64 {
+        let n_blocks = u64::try_from(blocks.n_blocks()).unwrap_or(u64::MAX);
+        n_blocks.saturating_mul(2 * block_bytes(&self.voxels) as u64 + (64 << 10))
+    }
+
+    /// Whether the server still holds the instance that was mounted, asked whenever there were new connections since:
+    /// another server may answer at the same address.
+    fn verify(&self) -> Result<(), Error> {
+        let n_connections = self.server.n_connections();
+        let changed = |path: &str| Error::new(ErrorKind::IdentityChanged, path);
+        if self.is_replaced.load(Ordering::Acquire) {
+            return Err(changed(&self.path));
+        }
+        if self.verified.load(Ordering::Acquire) == n_connections {
+            return Ok(());
+        }
+        let now = info_at(&self.server, &self.path, &self.name)?;
+        let same_blocks = now.voxels.as_ref().is_ok_and(|now| {
+            (now.kind, now.dtype, now.block_shape) == (self.voxels.kind, self.voxels.dtype, self.voxels.block_shape)
+        });
+        if now.data_uuid != self.data_uuid || now.typename != self.typename || !same_blocks {
+            self.is_replaced.store(true, Ordering::Release);
+            let detail = format!("data UUID {:?} in place of {:?}", now.data_uuid, self.data_uuid);
+            return Err(changed(&self.path).with_detail(detail));
+        }
+        self.verified.store(n_connections, Ordering::Release);
+        Ok(())
+    }
+
+    fn decoded(&self, encoding: Encoding, payload: Option<&[u8]>) -> Result<Block, PayloadError> {
+        let decode = |payload| decode_payload(encoding, self.voxels.dtype, self.voxels.block_shape, payload);
+        payload.map_or(Ok(Block::Absent), decode)
+    }
+
+    fn blocks(&self, labels: Labels, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {
+        self.fetch(labels, scale, blocks, |encoding, payload| self.decoded(encoding, payload))
+    }
+
+    fn bodies(&self, gate: &Gate, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {
+        match gate.way().ok_or_else(|| gate.closed())? {
+            // `decode` maps them.
+            Way::Table(_) => self.blocks(Labels::Supervoxels, scale, blocks),
+            Way::LookUp(start) => {
+                let mut found = self.blocks(Labels::Supervoxels, scale, blocks)?;
+                // One question for all of them: what it finds serves the blocks one by one.
+                let all: Vec<u64> =
+                    found.iter().filter_map(label_block).flat_map(LabelBlock::labels).copied().collect();
+                let bodies = gate.bodies(start, &all)?;
+                let mut rest = bodies.as_slice();
+                for block in &mut found {
+                    if let Block::Labels(labels) = block {
+                        let (own, others) = rest.split_at(labels.labels().len());
+                        *labels = Arc::new(labels.with_labels(own.to_vec()));
+                        rest = others;
+                    }
+                }
+                Ok(found)
+            }
+            Way::Server(start) => {
+                let found = self.blocks(Labels::ServerMapped, scale, blocks)?;
+                gate.confirm(start)?;
+                Ok(found)
+            }
+        }
+    }
+
+    /// Whether blocks that are mapped by `map` are those that the server maps: some of the middle, at the coarsest
+    /// scale, where each block has many labels, and at the finest, if any are stored there.
+    fn samples_agree(&self, map: &dyn Fn(&[u64]) -> Result<Vec<u64>, Error>) -> Result<bool, Error> {
+        let Some(extents) = self.voxels.extents else { return Ok(true) };
+        for scale in [self.voxels.max_scale, Scale(self.voxels.max_scale.0 / 2), Scale::FULL] {
+            let (begin, end) = (extents.at_scale(scale).begin(), extents.at_scale(scale).end());
+            let middle = self.grid.block_of((begin + end).div_floor(Coordinate::splat(2)));
+            let around = BlockBox(self.grid.block_range(extents.at_scale(scale)).0.intersect(around(middle)));
+            let ours = self.blocks(Labels::Supervoxels, scale, around)?;
+            let theirs = self.blocks(Labels::ServerMapped, scale, around)?;
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                let is_same = match (label_block(ours), label_block(theirs)) {
+                    (Some(ours), Some(theirs)) => ours.decode_mapped(&map(ours.labels())?) == theirs.decode(),
+                    (None, None) => true,
+                    _ => false,
+                };
+                if !is_same {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl FetchBlocks for Instance {
+    fn form(&self) -> BlockForm {
+        let budget = if self.voxels.dtype == Dtype::Uint64 { LABEL_REQUEST_BYTES } else { GRAY_REQUEST_BYTES };
+        let wanted = (budget / block_bytes(&self.voxels)).clamp(1, MAX_BLOCKS_PER_REQUEST);
+        let blocks_per_request = if self.voxels.grid_store { 1 } else { wanted };
+        BlockForm { dtype: self.voxels.dtype, block_shape: self.voxels.block_shape, blocks_per_request }
+    }
+
+    fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
+    /// Bodies are [`View::Bodies`] until the gate is open: only then it is known whether the mapping is held here.
+    fn stored_as(&self, view: View) -> View {
+        match (view, &self.gate) {
+            (View::Bodies, Some(gate)) if !matches!(gate.way(), Some(Way::Table(_))) => View::Bodies,
+            _ => View::Stored,
+        }
+    }
+
+    fn fetch_blocks(&self, view: View, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {
+        match (view, &self.gate) {
+            (View::Bodies, Some(gate)) => self.bodies(gate, scale, blocks),
+            _ => self.blocks(Labels::Supervoxels, scale, blocks),
+        }
+    }
+
+    fn is_ready(&self, view: View) -> bool {
+        match (view, &self.gate) {
+            (View::Bodies, Some(gate)) => gate.way().is_some(),
+            _ => true,
+        }
+    }
+
+    fn prepare(&self, view: View) -> Result<(), Error> {
+        match (view, &self.gate) {
+            (View::Bodies, Some(gate)) => gate.open(|map| self.samples_agree(map)),
+            _ => Ok(()),
+        }
+    }
+
+    fn decode(&self, view: View, block: &Block) -> Result<Arc<Volume>, Error> {
+        let voxels = match block {
+            Block::Dense(volume) => return Ok(Arc::clone(volume)),
+            Block::Absent => vec![0; block_bytes(&self.voxels)],
+            Block::Labels(labels) => match (view, &self.gate) {
+                (View::Bodies, Some(gate)) => match gate.way() {
+                    Some(Way::Table(table)) => labels.decode_mapped(&table.bodies_of(labels.labels())),
+                    // Mapped when they were fetched, and confirmed then.
+                    Some(Way::LookUp(_) | Way::Server(_)) => labels.decode(),
+                    None => return Err(gate.closed()),
+                },
+                _ => labels.decode(),
+            },
+        };
+        let volume = Volume::new(self.voxels.dtype, self.voxels.block_shape, voxels);
+        volume.map(Arc::new).map_err(|error| Error::new(ErrorKind::Malformed, &self.path).with_source(error))
+    }
+}
+
+/// The info of an instance, anew.
+pub(super) fn info_at(server: &Server, path: &str, name: &str) -> Result<InstanceInfo, Error> {
+    let request = format!("{path}/info");
+    let json = server.get(&request, METADATA_LIMIT)?;
+    InstanceInfo::parse(name, json).map_err(|error| Error::new(error.kind(), request).with_source(error))
+}
+
+fn label_block(block: &Block) -> Option<&LabelBlock> {
+    match block {
+        Block::Labels(labels) => Some(labels),
+        Block::Absent | Block::Dense(_) => None,
+    }
+}
+
+/// Eight blocks, of which this is the last.
+fn around(block: BlockIndex) -> VoxelBox {
+    let end = block.0 + Coordinate::ONE;
+    VoxelBox::from_shape(end - Coordinate::splat(2), Coordinate::splat(2)).unwrap_or(VoxelBox::EMPTY)
+}
+
+/// Bytes of a decoded block; its shape was checked with the metadata.
+fn block_bytes(voxels: &VoxelInfo) -> usize {
+    usize::try_from(voxels.block_shape.product()).unwrap_or(usize::MAX / 16) * voxels.dtype.itemsize()
+}
+
+thread_local! {
+    /// Answers are read into the same memory again and again: fresh pages cost more than the copy.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(vec![]) };
+}
+
+fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut buffer = BUFFER.take();
+    let result = f(&mut buffer);
+    if buffer.capacity() <= KEPT_BUFFER_BYTES {
+        BUFFER.set(buffer);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! One node of a server, pinned at the mount: what it is, and the instances that are visible at it.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::metrics::{Counter, Metrics};
+
+use super::address::Address;
+use super::endpoint::instance_path;
+use super::error::{Error, ErrorKind};
+use super::fetch_blocks::Freshness;
+use super::http::{METADATA_LIMIT, Server};
+use super::http_config::HttpConfig;
+use super::info::{InstanceInfo, NoVoxels};
+use super::instance::{Instance, MappingOptions, info_at};
+use super::open_error::OpenError;
+use super::repo_info::{InstanceEntry, NodeInfo, RepoInfo};
+use super::resolve::{RefError, resolve};
+use super::retry::{Decision, decide};
+use super::server_info::{SERVER_INFO, ServerInfo};
+use super::server_time::unix_seconds;
+
+/// Threads that ask for infos, however many connections are allowed.
+const MAX_INFO_THREADS: usize = 16;
+
+/// How a node is opened, and what is believed of it.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// How long an answer stays right where data can change.
+    pub ttl: Duration,
+    /// A node counts as locked so long after its commit: computations of its last writes may still land.
+    pub settle: Duration,
+    /// Memory that the mapping of one labelmap may take.
+    pub mapping_limit_bytes: usize,
+    /// Between the two downloads of a mapping that must agree.
+    pub mapping_apart: Duration,
+    /// How long the server is waited for when the node is opened; zero is for ever.
+    pub patience: Duration,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(5),
+            settle: Duration::from_secs(600),
+            mapping_limit_bytes: 256 << 20,
+            mapping_apart: Duration::from_secs(2),
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A node, as it was when it was opened.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// `http(s)://host[:port]`.
+    pub server: String,
+    /// Its UUID in full.
+    pub uuid: String,
+    /// The ref by which it was found.
+    pub reference: String,
+    /// Its branch; empty for the default branch.
+    pub branch: String,
+    /// Whether it is committed.
+    pub locked: bool,
+    /// UUIDs of the nodes that it follows.
+    pub parents: Vec<String>,
+    /// UUIDs of the nodes that follow it.
+    pub children: Vec<String>,
+    /// The commit message.
+    pub note: String,
+    /// What was logged at it, a line each.
+    pub log: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// When it last changed, RFC 3339.
+    pub updated: String,
+    /// The first node of its repo.
+    pub root: String,
+    /// What people call the repo.
+    pub alias: String,
+    /// The instances that are visible at this node, by name.
+    pub instances: Vec<InstanceInfo>,
+    /// Whether the data of this node will never change.
+    is_settled: bool,
+    http: Server,
+    options: NodeOptions,
+}
+
+impl Node {
+    /// Finds a node and asks for all that is visible at it.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        address: &Address,
+        http: HttpConfig,
+        options: NodeOptions,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
+        let n_threads = http.max_connections.clamp(1, MAX_INFO_THREADS);
+        let server = Server::new(&address.origin, http, metrics)?;
+        let asked = Patience { server: &server, limit: options.patience };
+        let info = asked.wait_for(|| server_info(&server)).map_err(|error| not_dvid(&server, error))?;
+        let found = asked.wait_for(|| match resolve(&server, &address.reference) {
+            Ok(found) => Ok(Ok(found)),
+            Err(RefError::NoNode(words)) => Ok(Err(words)),
+            Err(RefError::Failed(error)) => Err(error),
+        })?;
+        let bad_ref =
+            |words| OpenError::BadRef { server: address.origin.clone(), reference: address.reference.clone(), words };
+        let (repo, uuid) = found.map_err(bad_ref)?;
+        let node = repo.nodes.iter().find(|node| node.uuid == uuid).cloned();
+        let node = node.ok_or_else(|| bad_ref(format!("the server does not show node {uuid}")))?;
+        let entries = visible_entries(&repo, &uuid);
+        let instances = infos(&asked, &uuid, &entries, n_threads)?;
+        let is_settled = is_settled(&node, &info, options.settle);
+        Ok(Self {
+            server: address.origin.clone(),
+            uuid,
+            reference: address.reference.clone(),
+            branch: node.branch,
+            locked: node.locked,
+            parents: node.parents,
+            children: node.children,
+            note: node.note,
+            log: node.log,
+            created: node.created,
+            updated: node.updated,
+            root: repo.root,
+            alias: repo.alias,
+            instances,
+            is_settled,
+            http: server,
+            options,
+        })
+    }
+
+    /// How long what an instance holds at this node stays right.
+    #[must_use]
+    pub fn freshness(&self, info: &InstanceInfo) -> Freshness {
+        if self.is_settled && info.versioned { Freshness::Forever } else { Freshness::For(self.options.ttl) }
+    }
+
+    /// An instance as a source of blocks.
+    ///
+    /// # Errors
+    /// If it has no voxels.
+    pub fn instance(&self, info: &InstanceInfo) -> Result<Arc<Instance>, Error> {
+        let mapping =
+            MappingOptions { apart: self.options.mapping_apart, limit_bytes: self.options.mapping_limit_bytes };
+        Instance::new(self.http.clone(), &self.uuid, info, self.freshness(info), mapping).map(Arc::new)
+    }
+
+    /// When the node last changed, as unix seconds: the time of its files.
+    #[must_use]
+    pub fn updated_seconds(&self) -> i64 {
+        unix_seconds(&self.updated).or_else(|| unix_seconds(&self.created)).unwrap_or(0)
+    }
+}
+
+/// The info of one instance, once, without opening its node. `uuid` may be any ref.
+///
+/// # Errors
+/// As those of a request, and if the answer is no metadata.
+pub fn fetch_info(server: &str, uuid: &str, name: &str) -> Result<InstanceInfo, Error> {
+    let server = Server::new(server, HttpConfig::default(), Arc::default())?;
+    info_at(&server, &instance_path(uuid, name)?, name)
+}
+
+/// Asks who is there. Servers too old for `server/info` have a heartbeat all the same.
+fn server_info(server: &Server) -> Result<ServerInfo, Error> {
+    match server.server_info() {
+        Err(error) if matches!(error.kind(), ErrorKind::Status(400 | 404)) => {
+            let heartbeat = server.get("/api/heartbeat", METADATA_LIMIT)?;
+            if heartbeat == b"OK" {
+                Ok(ServerInfo { time: None, mode: String::new(), start: None })
+            } else {
+                Err(Error::new(ErrorKind::Malformed, SERVER_INFO).with_source(error))
+            }
+        }
+        answer => answer,
+    }
+}
+
+fn not_dvid(server: &Server, error: Error) -> OpenError {
+    match error.kind() {
+        ErrorKind::Malformed | ErrorKind::OverLimit | ErrorKind::Status(_) | ErrorKind::Redirected => {
+            OpenError::NotDvid { server: server.origin().to_owned(), source: error }
+        }
+        ErrorKind::Unreachable
+        | ErrorKind::Timeout
+        | ErrorKind::Cut
+        | ErrorKind::Busy
+        | ErrorKind::Denied
+        | ErrorKind::IdentityChanged
+        | ErrorKind::MappingLoading
+        | ErrorKind::Abandoned => error.into(),
+    }
+}
+
+/// Whether a node's data will never change: it was committed long enough ago, by the server's clock.
+fn is_settled(node: &NodeInfo, server: &ServerInfo, settle: Duration) -> bool {
+    let ours = || SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|now| i64::try_from(now.as_secs()).ok());
+    let age = server.time.or_else(ours).zip(unix_seconds(&node.updated)).map(|(now, updated)| now - updated);
+    let is_old = age.and_then(|age| u64::try_from(age).ok()).is_some_and(|age| age >= settle.as_secs());
+    node.locked && is_old && !server.writes_committed_nodes()
+}
+
+/// Instances that were made at this node or at one that it follows; the repo lists those of all branches.
+fn visible_entries<'a>(repo: &'a RepoInfo, uuid: &str) -> Vec<&'a InstanceEntry> {
+    let find = |uuid: &str| repo.nodes.iter().find(|node| node.uuid == uuid);
+    let mut ancestry = HashSet::new();
+    let mut ahead: Vec<_> = find(uuid).into_iter().collect();
+    while let Some(node) = ahead.pop() {
+        if ancestry.insert(node.uuid.as_str()) {
+            ahead.extend(node.parents.iter().filter_map(|parent| find(parent)));
+        }
+    }
+    // An instance whose origin nobody knows (a copy from another repo) is not hidden.
+    let is_visible =
+        |entry: &&InstanceEntry| ancestry.contains(entry.repo_uuid.as_str()) || find(&entry.repo_uuid).is_none();
+    repo.instances.iter().filter(is_visible).collect()
+}
+
+/// The infos of all these instances, asked for by several threads at once.
+fn infos(
+    asked: &Patience<'_>,
+    uuid: &str,
+    entries: &[&InstanceEntry],
+    n_threads: usize,
+) -> Result<Vec<InstanceInfo>, OpenError> {
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new(vec![]);
+    let failed = Mutex::new(None);
+    let work = || {
+        while let Some(entry) = entries.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match info_of(asked, uuid, entry) {
+                Ok(info) => found.lock().unwrap_or_else(PoisonError::into_inner).push(info),
+                Err(error) => {
+                    next.store(entries.len(), Ordering::Relaxed);
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..n_threads.min(entries.len()) {
+            scope.spawn(work);
+        }
+    });
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error.into());
+    }
+    let mut infos: Vec<InstanceInfo> = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    infos.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(infos)
+}
+
+/// The info of one instance. One that the server does not give out is shown without voxels; only a server that is
+/// gone fails the whole.
+fn info_of(asked: &Patience<'_>, uuid: &str, entry: &InstanceEntry) -> Result<InstanceInfo, Error> {
+    let answer =
+        instance_path(uuid, &entry.name).and_then(|path| asked.wait_for(|| info_at(asked.server, &path, &entry.name)));
+    match answer {
+        Ok(info) => Ok(info.checked_against(entry)),
+        Err(error) => match error.kind() {
+            ErrorKind::Status(_)
+            | ErrorKind::Denied
+            | ErrorKind::Redirected
+            | ErrorKind::Malformed
+            | ErrorKind::OverLimit => Ok(without_voxels(entry, &error)),
+            ErrorKind::Unreachable
+            | ErrorKind::Timeout
+            | ErrorKind::Cut
+            | ErrorKind::Busy
+            | ErrorKind::IdentityChanged
+            | ErrorKind::MappingLoading
+            | ErrorKind::Abandoned => Err(error),
+        },
+    }
+}
+
+fn without_voxels(entry: &InstanceEntry, error: &Error) -> InstanceInfo {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    InstanceInfo {
+        name: entry.name.clone(),
+        typename: entry.typename.clone(),
+        data_uuid: entry.data_uuid.clone(),
+        versioned: false,
+        json: Arc::from(&b""[..]),
+        voxels: Err(NoVoxels(format!("its metadata could not be had: {error}{cause}"))),
+    }
+}
+
+/// Repeats requests of the mount until they succeed or the time is over.
+#[derive(Clone, Copy, Debug)]
+struct Patience<'a> {
+    server: &'a Server,
+    limit: Duration,
+}
+
+impl Patience<'_> {
+    fn wait_for<T>(self, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        let began = Instant::now();
+        let mut attempts = 0;
+        loop {
+            let error = match attempt() {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            attempts += 1;
+            match decide(&error, attempts, jitter()) {
+                Decision::After(delay) if self.limit.is_zero() || began.elapsed() + delay < self.limit => {
+                    self.server.metrics().count(Counter::DvidRetriedRequests);
+                    thread::sleep(delay);
+                }
+                Decision::After(_) | Decision::Stop => return Err(error),
+            }
+        }
+    }
+}
+
+/// A number in 0..1 that differs from call to call: the keys of a new hasher are random.
+fn jitter() -> f64 {
+    let [high, low, ..] = RandomState::new().hash_one(0).to_le_bytes();
+    f64::from(u16::from_le_bytes([high, low])) / 65536.0
+}
+
+#[cfg(test)]
+mod tests;

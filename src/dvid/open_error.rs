@@ -1,0 +1,81 @@
+//! Why a node could not be opened: one clear line, and whose fault it is.
+
+use super::address::AddressError;
+use super::error::{Error, ErrorKind};
+use super::token::TokenError;
+
+/// A node could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The address is none.
+    #[error("bad address")]
+    Address(#[from] AddressError),
+    /// The token cannot be used.
+    #[error("the token is not used")]
+    Token(#[source] TokenText),
+    /// The server lets us not in.
+    #[error("the server denies access: give it a valid token with --token-file")]
+    Denied(#[source] Error),
+    /// Nobody answers.
+    #[error("no answer from the server")]
+    Unreachable(#[source] Error),
+    /// Somebody answers, and it is no DVID.
+    #[error("{server} is not a DVID server, or not at this address")]
+    NotDvid {
+        /// The server.
+        server: String,
+        /// What it said.
+        #[source]
+        source: Error,
+    },
+    /// The ref means no node, or more than one.
+    #[error("{reference} is no node of {server}: {words}")]
+    BadRef {
+        /// The server.
+        server: String,
+        /// The ref.
+        reference: String,
+        /// Why, in the server's words where it has any.
+        words: String,
+    },
+    /// The server answers, and not what it should.
+    #[error("the node cannot be opened")]
+    Failed(#[source] Error),
+}
+
+/// What a [`TokenError`] says, with its cause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TokenText(String);
+
+impl OpenError {
+    /// Whether it was asked for wrongly (exit code 1); else the mount failed (exit code 32).
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Address(_) | Self::Token(_) | Self::Denied(_) => true,
+            Self::Unreachable(_) | Self::NotDvid { .. } | Self::BadRef { .. } | Self::Failed(_) => false,
+        }
+    }
+}
+
+impl From<Error> for OpenError {
+    fn from(error: Error) -> Self {
+        let cause = std::error::Error::source(&error);
+        if let Some(token) = cause.and_then(|cause| cause.downcast_ref::<TokenError>()) {
+            let why = std::error::Error::source(token).map(|why| format!(": {why}")).unwrap_or_default();
+            return Self::Token(TokenText(format!("{token}{why}")));
+        }
+        match error.kind() {
+            ErrorKind::Denied => Self::Denied(error),
+            ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Cut | ErrorKind::Busy => Self::Unreachable(error),
+            ErrorKind::Status(_)
+            | ErrorKind::Redirected
+            | ErrorKind::Malformed
+            | ErrorKind::OverLimit
+            | ErrorKind::IdentityChanged
+            | ErrorKind::MappingLoading
+            | ErrorKind::Abandoned => Self::Failed(error),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The bearer token: read from a private file, sent to one origin, never shown.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use super::address::host_and_port;
+
+/// No token is longer.
+const MAX_TOKEN_BYTES: u64 = 64 << 10;
+
+/// Why a token is not used: what is wrong with its file, or with where it would go.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file cannot be read.
+    #[error("token file {path:?} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file may be read by others, is not a plain file, or holds no token.
+    #[error("token file {path:?} {why}")]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: &'static str,
+    },
+    /// The token would go over the network for all to read.
+    #[error(
+        "a token is sent only over https or to this machine, not to {origin}; --insecure-token sends it all the same"
+    )]
+    Insecure {
+        /// The server.
+        origin: String,
+    },
+}
+
+/// A token, or `[token]` to whoever prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[token]")
+    }
+}
+
+impl Token {
+    /// Reads a token from a plain file that only we can read. A newline at its end is no part of it.
+    ///
+    /// # Errors
+    /// If the file is not such a file, or what it holds cannot be a token.
+    pub(super) fn read(path: &Path) -> Result<Self, TokenError> {
+        let unreadable = |source| TokenError::Unreadable { path: path.to_owned(), source };
+        let unfit = |why| TokenError::Unfit { path: path.to_owned(), why };
+        // Neither a link to elsewhere nor a pipe that never ends its silence.
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(unfit("is not a regular file"));
+        }
+        if metadata.uid() != nix::unistd::geteuid().as_raw() {
+            return Err(unfit("belongs to another user"));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return Err(unfit("can be read by others: chmod 600 it"));
+        }
+        let mut text = String::new();
+        file.take(MAX_TOKEN_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() as u64 > MAX_TOKEN_BYTES {
+            return Err(unfit("is too long for a token"));
+        }
+        let token = text.trim_end_matches(['\n', '\r']);
+        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(unfit("holds no token: one line of visible ASCII is one"));
+        }
+        Ok(Self(token.to_owned()))
+    }
+
+    /// The value of the `Authorization` header.
+    pub(super) fn header(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
+    /// The same text without the token, should a server echo it.
+    pub(super) fn redact(&self, text: &str) -> String {
+        text.replace(&self.0, "[token]")
+    }
+}
+
+/// Whether a token may go to this origin: over TLS, or to this machine.
+pub(super) fn is_private(origin: &str) -> bool {
+    let is_loopback = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    origin.starts_with("https://") || host_and_port(origin).is_some_and(|(host, _)| is_loopback(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn a_file(directory: &Path, text: &[u8], mode: u32) -> PathBuf {
+        let path = directory.join(format!("token-{mode:o}-{}", text.len()));
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_private_file_gives_its_token_without_the_newline() {
+        let directory = tempfile::tempdir().unwrap();
+        for text in ["abc.def-123", "abc.def-123\n", "abc.def-123\r\n"] {
+            let token = Token::read(&a_file(directory.path(), text.as_bytes(), 0o600)).unwrap();
+            assert_eq!(token.header(), "Bearer abc.def-123");
+            assert_eq!(format!("{token:?}"), "[token]");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_private_and_plain_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let good = a_file(directory.path(), b"abc", 0o400);
+        let link = directory.path().join("link");
+        symlink(&good, &link).unwrap();
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        for path in [
+            a_file(directory.path(), b"abc", 0o644),
+            a_file(directory.path(), b"abc", 0o640),
+            a_file(directory.path(), b"", 0o600),
+            a_file(directory.path(), b"two\nlines", 0o600),
+            a_file(directory.path(), &[b'a'; 65_537], 0o600),
+            a_file(directory.path(), &[0xff; 3], 0o600),
+            directory.path().join("absent"),
+            directory.path().to_owned(),
+            link,
+            pipe,
+        ] {
+            assert!(Token::read(&path).is_err(), "{path:?}");
+        }
+        assert!(Token::read(&good).is_ok());
+    }
+
+    #[test]
+    fn a_token_goes_over_tls_or_nowhere_else() {
+        for (origin, private) in [
+            ("https://h:1", true),
+            ("http://localhost:1", true),
+            ("http://127.0.0.9", true),
+            ("http://[::1]:1", true),
+            ("http://h:1", false),
+            ("http://127.evil.org", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(is_private(origin), private, "{origin}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A reply to a read that is given exactly once, whoever comes first: the bytes, a kill, or the end of the mount.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fuser::{Errno, ReplyData};
+use tracing::{debug, error, warn};
+
+use crate::logging::Chain;
+use crate::metrics::{Counter, Metrics};
+use crate::vfs::{self, ByteRange};
+
+use super::errno::{errno_of, name};
+
+/// What the kernel asked for, and who waits for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadRequest {
+    pub(super) ino: u64,
+    pub(super) range: ByteRange,
+    /// The thread that reads, or 0 if it is in a process namespace that this one cannot see.
+    pub(super) pid: u32,
+}
+
+/// The reply to one read, shared by all who may give it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    request: ReadRequest,
+    since: Instant,
+    /// `None` once it is answered. The reply is taken out under the lock and sent after it.
+    reply: Mutex<Option<ReplyData>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Slot {
+    pub(super) fn new(request: ReadRequest, reply: ReplyData, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { request, since: Instant::now(), reply: Mutex::new(Some(reply)), metrics })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.request.pid
+    }
+
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.reply.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    fn take(&self) -> Option<ReplyData> {
+        self.reply.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Answers with an error, unless it is answered already; whether it did.
+    pub(super) fn fail(&self, error: &vfs::Error) -> bool {
+        let Some(reply) = self.take() else { return false };
+        let errno = errno_of(error);
+        let ReadRequest { ino, range: ByteRange { offset, size }, pid } = self.request;
+        let waited = self.age();
+        if matches!(error, vfs::Error::ReaderKilled) {
+            self.metrics.count(Counter::KilledReads);
+            debug!(target: "dvidfs", code = "reader_killed", op = "read", ino, offset, size, pid, ?waited);
+        } else {
+            warn!(target: "dvidfs", op = "read", ino, offset, size, ?waited, errno = ?name(errno), cause = %Chain(error));
+        }
+        reply.error(errno);
+        true
+    }
+
+    fn finish(&self, result: Result<Vec<u8>, vfs::Error>) {
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.fail(&error);
+                return;
+            }
+        };
+        let Some(reply) = self.take() else { return };
+        let asked = u64::from(self.request.range.size);
+        if bytes.len() as u64 > asked {
+            // The kernel would refuse it with EINVAL; the reader is told the same, and we are told why.
+            error!(target: "dvidfs", code = "bad_length", op = "read", ino = self.request.ino, asked, got = bytes.len());
+            return reply.error(Errno::EIO);
+        }
+        self.metrics.add(Counter::FuseReadBytes, bytes.len() as u64);
+        reply.data(&bytes);
+    }
+}
+
+/// The duty to answer a read. Dropped without an answer it answers EIO, so that no reader is left waiting.
+#[derive(Debug)]
+pub(super) struct Answer(pub(super) Arc<Slot>);
+
+impl Answer {
+    /// Gives the bytes or the error, unless the reader was answered already.
+    pub(super) fn finish(self, result: Result<Vec<u8>, vfs::Error>) {
+        self.0.finish(result);
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(reply) = self.0.take() {
+            let ReadRequest { ino, range: ByteRange { offset, size }, .. } = self.0.request;
+            error!(target: "dvidfs", code = "abandoned", op = "read", ino, offset, size);
+            reply.error(Errno::EIO);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What each format calls its files, and which voxels a file holds. Pure arithmetic: no I/O, no locks, no server.
+//!
+//! A layout is a [`Folder`]: documents that follow from the [`ArraySpec`](crate::array::ArraySpec), folders, and
+//! grids of chunks. To add one is to add a variant of [`LayoutKind`]; the compiler then names every place.
+
+mod chunk_grid;
+mod file;
+mod kind;
+mod zarr;
+
+pub use chunk_grid::{ChunkGrid, ChunkNode};
+pub use file::VoxelFile;
+pub use kind::{Document, Entry, Folder, LayoutKind};

@@ -1,0 +1,63 @@
+//! README.txt of a mount: for a person who lands in the directory.
+
+use std::fmt::Write as _;
+
+use crate::layout::LayoutKind;
+
+use super::contents::InstanceFiles;
+use super::names::escape;
+
+/// The text of README.txt.
+pub(super) fn readme(source: &str, instances: &[InstanceFiles]) -> String {
+    let mut lines: Vec<String> = instances.iter().map(line_of).collect();
+    lines.sort();
+    let example = instances.iter().filter(|instance| instance.view.array.is_some()).map(|i| escape(&i.name)).min();
+    let mut text = format!(
+        "This directory is one version of the data on a DVID server, shown by dvidfs:\n    {}\n\
+         Nothing is copied: what you read is fetched when you read it. Nothing can be written.\n\n",
+        source.escape_debug()
+    );
+    text += "  node.json   which server and version this is, its history and its instances\n";
+    text += "  .dvidfs/    how this mount is doing: stats.json, metrics, errors.jsonl, config.json\n\n";
+    text += "Each other directory is one data instance:\n\n";
+    text += "  info               DVID's own description\n";
+    text += "  attrs.json         shape, voxel size (nm), offset, levels, and what was left out and why\n";
+    text += "  neuroglancer.json  a layer, and a viewer state to paste\n";
+    for kind in LayoutKind::ALL {
+        // A string takes every write.
+        let _ = writeln!(text, "  {:<18} {}", format!("{}/", kind.name()), kind.title());
+    }
+    text += "  supervoxels/       the same for a labelmap's supervoxels; the directory itself shows bodies\n\n";
+    text += "Axes are z, y, x. The index in an array is the DVID voxel coordinate, except on an axis with data below 0, where\n\
+             `offset` in attrs.json tells index 0. Level s0 is full resolution, each next one half as fine.\n\n";
+    if let Some(example) = example {
+        text += &how_to_open(&example);
+    }
+    text += "Instances here (a name with % stands for one that no file can have):\n\n";
+    for line in lines {
+        text += &line;
+    }
+    text
+}
+
+fn line_of(instance: &InstanceFiles) -> String {
+    let what = if instance.view.array.is_some() { "" } else { ", no voxels here: see its attrs.json" };
+    format!("  {}  ({}{what})\n", escape(&instance.name), instance.typename.escape_debug())
+}
+
+fn how_to_open(instance: &str) -> String {
+    format!(
+        "To open one, with MOUNT for the path of this directory:\n\n\
+         zarr (Python)\n    \
+         import zarr\n    \
+         array = zarr.open(\"MOUNT/{instance}/volume.zarr/s0\", mode=\"r\")\n    \
+         array[0:64, 0:64, 0:64]\n\n\
+         TensorStore (Python)\n    \
+         import tensorstore\n    \
+         array = tensorstore.open({{\"driver\": \"zarr\", \"kvstore\": {{\"driver\": \"file\",\n        \
+         \"path\": \"MOUNT/{instance}/volume.zarr/s0\"}}}}, open=True).result()\n\n\
+         napari, with napari-ome-zarr\n    \
+         napari --plugin napari-ome-zarr MOUNT/{instance}/volume.zarr\n\n\
+         A read that fails says so (an error, never zeros); .dvidfs/errors.jsonl has the reason.\n\n"
+    )
+}

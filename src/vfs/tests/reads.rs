@@ -1,0 +1,170 @@
+//! What files hold, and what becomes of a read that fails.
+
+use super::*;
+use crate::metrics::Counter;
+
+/// The bytes of a chunk from its path and the array's metadata, voxel by voxel.
+fn expected_chunk(spec: &ArraySpec, path: &str, zarray: &Value) -> Vec<u8> {
+    let (_, inside) = path.split_once("volume.zarr/s").unwrap();
+    let numbers: Vec<i64> = inside.split('/').map(|part| part.parse().unwrap()).collect();
+    let chunk: Vec<i64> = zarray["chunks"].as_array().unwrap().iter().map(|n| n.as_i64().unwrap()).collect();
+    let level = usize::try_from(numbers[0]).unwrap();
+    let itemsize = spec.dtype.itemsize();
+    let mut bytes = Vec::new();
+    for z in 0..chunk[0] {
+        for y in 0..chunk[1] {
+            for x in 0..chunk[2] {
+                let index = [numbers[1] * chunk[0] + z, numbers[2] * chunk[1] + y, numbers[3] * chunk[2] + x];
+                let value = model_voxel(spec, level, Coordinate::from(index) + spec.levels[level].origin);
+                bytes.extend_from_slice(&value.to_le_bytes()[..itemsize]);
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn every_byte_equals_the_model_in_windows_of_any_size() {
+    let fs = small_tree();
+    let (gray, seg) = (gray(), segmentation());
+    let mut windows = [131_072, 99_991, 65_535, u32::MAX].into_iter().cycle();
+    let mut n_chunks = 0;
+    for (path, attributes) in walk(&fs).iter().filter(|(path, _)| is_chunk(path)) {
+        let spec = if path.starts_with("gray") { &gray.spec } else { &seg.spec };
+        let (array, _) = path.split_once("/volume.zarr/").unwrap();
+        let level = &path[array.len() + "/volume.zarr/".len()..][..2];
+        let zarray = read_json(&fs, &format!("{array}/volume.zarr/{level}/.zarray"));
+        let bytes = read_all(&fs, attributes.ino, windows.next().unwrap());
+        assert_eq!(bytes.len() as u64, attributes.size, "{path}");
+        assert!(bytes == expected_chunk(spec, path, &zarray), "{path} differs");
+        n_chunks += 1;
+    }
+    // Gray: z 0-1, y 1-2, x 0-2 and one level of 1 by 2 by 2; labels: 2 along x, in two views.
+    assert_eq!(n_chunks, 2 * 2 * 3 + 2 * 2 + 2 + 2);
+}
+
+#[test]
+fn a_read_is_cut_at_the_end_and_never_short_before() {
+    let fs = small_tree();
+    let file = find(&fs, "gray/volume.zarr/s1/0/0/0").unwrap();
+    for (offset, size, expected) in [
+        (0, 0, 0),
+        (0, 1, 1),
+        (file.size - 1, 1, 1),
+        (file.size - 1, 4096, 1),
+        (file.size, 4096, 0),
+        (file.size + 1, 1, 0),
+        (u64::MAX, u32::MAX, 0),
+        (4095, 4098, 4098),
+        (0, u32::MAX, 64 * 64 * 64),
+    ] {
+        assert_eq!(read_at(&fs, file.ino, 0, offset, size).unwrap().len(), expected, "{offset} {size}");
+        let attrs = find(&fs, "gray/attrs.json").unwrap();
+        let text = read_at(&fs, attrs.ino, 0, offset, size).unwrap();
+        let in_text = attrs.size.min(offset.saturating_add(size.into())).saturating_sub(offset);
+        assert_eq!(text.len() as u64, in_text, "{offset} {size}");
+    }
+}
+
+#[test]
+fn metadata_is_what_was_given_byte_for_byte() {
+    let fs = small_tree();
+    let info = find(&fs, "gray/info").unwrap();
+    assert_eq!(read_all(&fs, info.ino, 3), b"{\"Base\" : \"byte for byte\"}\n");
+    assert_eq!(read_json(&fs, "gray/attrs.json"), json!({"name": "gray"}));
+    assert_eq!(read_json(&fs, "node.json"), json!({"uuid": "28841c"}));
+    assert_eq!(read_json(&fs, ".dvidfs/config.json"), json!({"ttl": 5}));
+    assert_eq!(read_json(&fs, "gray/volume.zarr/s0/.zarray")["dtype"], "|u1");
+    let readme = String::from_utf8(read_all(&fs, find(&fs, "README.txt").unwrap().ino, 100)).unwrap();
+    for word in
+        ["gray  (labelmap)", "seg%2Fment%3F", "kv  (keyvalue, no voxels", "zarr.open(\"MOUNT/gray/volume.zarr/s0\""]
+    {
+        assert!(readme.contains(word), "{word:?} is not in\n{readme}");
+    }
+}
+
+#[test]
+fn what_may_change_is_kept_for_its_ttl_and_the_rest_for_ever() {
+    let fs = small_tree();
+    let check = |path: &str, lasting: Lasting, caching: Caching| {
+        let found = find(&fs, path).unwrap();
+        assert_eq!(fs.attributes(found.ino).unwrap().1, lasting, "{path}");
+        assert_eq!(fs.open(found.ino).unwrap().caching, caching, "{path}");
+    };
+    for path in ["README.txt", "gray/info", "gray/volume.zarr/.zattrs", "gray/volume.zarr/s1/0/0/0"] {
+        check(path, Lasting::Forever, Caching::Keep);
+    }
+    for path in ["info", "volume.zarr/.zattrs", "volume.zarr/s0/0/0/0", "supervoxels/volume.zarr/s0/0/0/0"] {
+        check(&format!("seg%2Fment%3F/{path}"), Lasting::For(Duration::from_secs(5)), Caching::Direct);
+    }
+    for path in ["stats.json", "metrics", "errors.jsonl"] {
+        check(&format!(".dvidfs/{path}"), Lasting::For(Duration::ZERO), Caching::Direct);
+    }
+}
+
+#[test]
+fn a_failed_read_says_where_and_is_remembered() {
+    let gray = gray();
+    let fs = mount(vec![with_voxels(&gray, None)]);
+    let path = "gray/volume.zarr/s1/0/1/1";
+    let ino = find(&fs, path).unwrap().ino;
+    assert_eq!(find(&fs, ".dvidfs/errors.jsonl").unwrap().size, 0);
+    for (mood, code) in [(Mood::Failing, "out_of_bounds"), (Mood::Short, "bad_length")] {
+        *gray.mood.lock().unwrap() = mood;
+        match read_at(&fs, ino, 0, 1000, u32::MAX) {
+            Err(Error::Array { path: told, source }) => assert_eq!((told.as_str(), source.code()), (path, code)),
+            other => panic!("{other:?}"),
+        }
+    }
+    *gray.mood.lock().unwrap() = Mood::Well;
+    assert_eq!(read_at(&fs, ino, 0, 1000, 5).unwrap().len(), 5);
+
+    let errors = find(&fs, ".dvidfs/errors.jsonl").unwrap();
+    let text = String::from_utf8(read_all(&fs, errors.ino, 77)).unwrap();
+    assert_eq!(text.len() as u64, errors.size);
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!((&lines[0]["path"], &lines[0]["code"]), (&path.into(), &"out_of_bounds".into()));
+    assert_eq!((&lines[1]["offset"], &lines[1]["size"]), (&1000.into(), &(64 * 64 * 64 - 1000).into()));
+    assert!(lines[0]["time"].as_f64().unwrap() > 1.7e9);
+    assert!(lines[0]["cause"].as_str().unwrap().contains("too large"));
+    assert_eq!(fs_metric(&fs, "dvidfs_failed_reads"), Some(2));
+}
+
+fn fs_metric(fs: &VirtualFs, name: &str) -> Option<u64> {
+    let text = String::from_utf8(read_all(fs, find(fs, ".dvidfs/metrics").unwrap().ino, 4096)).unwrap();
+    text.lines().find_map(|line| line.trim().strip_prefix(name)?.trim().parse().ok())
+}
+
+#[test]
+fn a_control_file_stays_as_it_was_at_open() {
+    let metrics = Arc::new(Metrics::default());
+    let counted = Arc::clone(&metrics);
+    let fs = VirtualFs::new(Contents {
+        source: String::new(),
+        node: Value::Null,
+        config: Value::Null,
+        updated_s: 0,
+        instances: vec![],
+        stats: Box::new(move || json!({"reads": counted.get(Counter::FuseReads)})),
+        metrics: Arc::clone(&metrics),
+    })
+    .unwrap();
+    let file = find(&fs, ".dvidfs/stats.json").unwrap();
+    assert_eq!(file.size, 512);
+    let opened = fs.open(file.ino).unwrap();
+    metrics.count(Counter::FuseReads);
+    let json = |fh| serde_json::from_slice::<Value>(&read_at(&fs, file.ino, fh, 0, 1 << 20).unwrap()).unwrap();
+    assert_eq!(json(opened.fh), json!({"reads": 0}));
+    let later = fs.open(file.ino).unwrap();
+    assert_eq!((json(opened.fh), json(later.fh)), (json!({"reads": 0}), json!({"reads": 1})));
+    fs.release(opened.fh);
+    fs.release(later.fh);
+    assert_eq!(json(opened.fh), json!({"reads": 1}));
+    // Snapshots are bounded; beyond them a reader gets what is there when it reads.
+    let handles: Vec<u64> = (0..1025).map(|_| fs.open(file.ino).unwrap().fh).collect();
+    metrics.count(Counter::FuseReads);
+    assert_eq!((json(handles[1023]), json(handles[1024])), (json!({"reads": 1}), json!({"reads": 2})));
+    // Files that have no snapshot have no handle either.
+    assert_eq!(fs.open(find(&fs, "README.txt").unwrap().ino).unwrap().fh, 0);
+}

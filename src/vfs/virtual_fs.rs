@@ -1,0 +1,368 @@
+//! The filesystem: what a kernel asks, answered without a kernel.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::array;
+use crate::dvid::Freshness;
+use crate::logging::Chain;
+use crate::metrics::{Counter, Metrics};
+
+use super::build::{RootFiles, build};
+use super::contents::Contents;
+use super::control::{Control, ControlFile};
+use super::error::{BuildError, Error};
+use super::journal::{Failure, Journal};
+use super::names::MAX_NAME_BYTES;
+use super::readme::readme;
+use super::tree::{Place, Tree};
+
+/// A directory with more names is not listed: the listing of a flat directory must be complete or an error, and
+/// readers keep all of it in memory.
+const MAX_LISTED_NAMES: u64 = 1_000_000;
+
+/// So many opens of control files keep a snapshot at a time; who opens more of them reads what is there then.
+const MAX_SNAPSHOTS: usize = 1024;
+
+/// What is called, exactly once, when a read has ended.
+pub type ThenBytes = Box<dyn FnOnce(Result<Vec<u8>, Error>) + Send>;
+
+/// What `stat` tells, but for modes and owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// The inode number.
+    pub ino: u64,
+    /// Exact size in bytes; 0 for a directory.
+    pub size: u64,
+    /// Units of 512 bytes that the size fills.
+    pub blocks: u64,
+    /// When the node was last updated, in seconds since 1970; for a control file: now.
+    pub mtime_s: i64,
+    /// Directory or file.
+    pub is_dir: bool,
+    /// 1 for a file; for a directory 2 and one for each directory in it, or 1 if those are too many to count.
+    pub nlink: u32,
+}
+
+/// How long the kernel may keep a name or attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// As long as the mount lives.
+    Forever,
+    /// So long.
+    For(Duration),
+}
+
+/// What the kernel may keep of an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// Its bytes never change: the page cache may keep them from one open to the next.
+    Keep,
+    /// They may change: every read comes here.
+    Direct,
+}
+
+/// An open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// What reads and the release name it by: 0 but for a control file.
+    pub fh: u64,
+    /// What the kernel may keep.
+    pub caching: Caching,
+}
+
+/// Which bytes of a file are asked for. It may reach beyond the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The first byte.
+    pub offset: u64,
+    /// How many.
+    pub size: u32,
+}
+
+impl ByteRange {
+    /// So many bytes from an offset on.
+    #[must_use]
+    pub fn new(offset: u64, size: u32) -> Self {
+        Self { offset, size }
+    }
+
+    /// The part of it that a file of `n_bytes` has.
+    fn within(self, n_bytes: u64) -> Range<u64> {
+        self.offset.min(n_bytes)..self.offset.saturating_add(self.size.into()).min(n_bytes)
+    }
+}
+
+/// One name of a listing.
+#[derive(Clone, Copy, Debug)]
+pub struct DirEntry<'a> {
+    /// The name: `.` and `..` come first.
+    pub name: &'a OsStr,
+    /// Where the listing goes on after this name.
+    pub next_cookie: u64,
+    /// What a lookup of the name tells.
+    pub attributes: Attributes,
+    /// How long that lasts.
+    pub lasting: Lasting,
+}
+
+/// What `statfs` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes of all chunk files.
+    pub total_bytes: u64,
+    /// How many files and directories there are.
+    pub files: u64,
+}
+
+/// One mounted node as a tree of files. Every call but the reads of voxels answers at once, from memory.
+#[derive(Debug)]
+pub struct VirtualFs {
+    tree: Arc<Tree>,
+    journal: Arc<Journal>,
+    metrics: Arc<Metrics>,
+    control: Control,
+    mtime_s: i64,
+    totals: Totals,
+    next_fh: AtomicU64,
+    /// What control files held when they were opened, by file handle. No I/O happens under the lock.
+    snapshots: Mutex<HashMap<u64, Arc<[u8]>>>,
+}
+
+impl VirtualFs {
+    /// Lays out the tree.
+    ///
+    /// # Errors
+    /// If two instances come to one name, or there are more files than inode numbers.
+    pub fn new(contents: Contents) -> Result<Self, BuildError> {
+        let Contents { source, node, config, updated_s, instances, stats, metrics } = contents;
+        let root = RootFiles { readme: readme(&source, &instances), node, config };
+        let tree = Arc::new(build(root, instances)?);
+        let (total_bytes, files) = tree.totals();
+        let journal = Arc::new(Journal::default());
+        let control = Control { stats, metrics: Arc::clone(&metrics), journal: Arc::clone(&journal) };
+        let (next_fh, snapshots) = (AtomicU64::new(1), Mutex::new(HashMap::new()));
+        let totals = Totals { total_bytes, files };
+        Ok(Self { tree, journal, metrics, control, mtime_s: updated_s, totals, next_fh, snapshots })
+    }
+
+    /// What a directory holds under a name, `.` and `..` included.
+    ///
+    /// # Errors
+    /// [`NoSuchName`](Error::NoSuchName) by arithmetic alone; it stays true as long as the mount lives.
+    pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<(Attributes, Lasting), Error> {
+        self.directory(parent)?;
+        if name.len() > MAX_NAME_BYTES {
+            return Err(Error::NameTooLong);
+        }
+        let inode = match name.to_str() {
+            Some(".") => Some(parent),
+            Some("..") => self.tree.parent(parent),
+            Some(name) => self.tree.child(parent, name),
+            None => None,
+        };
+        self.attributes(inode.ok_or(Error::NoSuchName)?)
+    }
+
+    /// What `stat` tells of an inode.
+    ///
+    /// # Errors
+    /// If this mount never gave the number.
+    pub fn attributes(&self, ino: u64) -> Result<(Attributes, Lasting), Error> {
+        let place = self.place(ino)?;
+        let (size, lasting) = match place {
+            Place::Folder => (0, Lasting::Forever),
+            Place::Text(bytes, freshness) => (bytes.len() as u64, lasting(freshness)),
+            Place::Document(document, array) => {
+                (document.render(array.spec()).len() as u64, lasting(array.freshness()))
+            }
+            Place::Control(file) => (self.control.render(file).len() as u64, Lasting::For(Duration::ZERO)),
+            Place::Chunk(file, array) => (file.n_bytes(), lasting(array.freshness())),
+        };
+        let is_dir = matches!(place, Place::Folder);
+        let mtime_s = if matches!(place, Place::Control(_)) { now().as_secs().cast_signed() } else { self.mtime_s };
+        let nlink = if is_dir { self.n_links(ino) } else { 1 };
+        Ok((Attributes { ino, size, blocks: size.div_ceil(512), mtime_s, is_dir, nlink }, lasting))
+    }
+
+    /// Lists a directory from a cookie on (0: from the beginning) until `visit` says that no more fits.
+    ///
+    /// The first names are `.` and `..`. A cookie is the number of names before it, so nothing is kept between calls.
+    ///
+    /// # Errors
+    /// [`TooManyNames`](Error::TooManyNames) before the first name, never after one.
+    pub fn read_dir(&self, ino: u64, cookie: u64, visit: &mut dyn FnMut(DirEntry<'_>) -> bool) -> Result<(), Error> {
+        let (n_names, _) = self.directory(ino)?;
+        if n_names > MAX_LISTED_NAMES {
+            return Err(Error::TooManyNames { n_names });
+        }
+        let mut name = String::new();
+        for at in cookie..n_names + 2 {
+            let inode = match at {
+                0 => Some(ino),
+                1 => self.tree.parent(ino),
+                _ => self.tree.nth_child(ino, at - 2, &mut name),
+            };
+            let (attributes, lasting) = self.attributes(inode.ok_or(Error::NoSuchInode(ino))?)?;
+            let name = match at {
+                0 => ".",
+                1 => "..",
+                _ => name.as_str(),
+            };
+            if !visit(DirEntry { name: OsStr::new(name), next_cookie: at + 1, attributes, lasting }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a file. Control files alone get a handle of their own, and a snapshot behind it.
+    ///
+    /// # Errors
+    /// If the number is a directory's, or none of this mount.
+    pub fn open(&self, ino: u64) -> Result<Opened, Error> {
+        let freshness = match self.place(ino)? {
+            Place::Folder => return Err(Error::IsADirectory),
+            Place::Control(file) => return Ok(self.open_control(file)),
+            Place::Text(_, freshness) => freshness,
+            Place::Document(_, array) | Place::Chunk(_, array) => array.freshness(),
+        };
+        let caching = match freshness {
+            Freshness::Forever => Caching::Keep,
+            Freshness::For(_) => Caching::Direct,
+        };
+        Ok(Opened { fh: 0, caching })
+    }
+
+    /// Opens a directory: its names never change while the mount lives.
+    ///
+    /// # Errors
+    /// If the number is a file's, or none of this mount.
+    pub fn open_dir(&self, ino: u64) -> Result<Caching, Error> {
+        self.directory(ino).map(|_| Caching::Keep)
+    }
+
+    /// Forgets what was kept for an open file.
+    pub fn release(&self, fh: u64) {
+        if fh != 0 {
+            self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).remove(&fh);
+        }
+    }
+
+    /// Reads a file: `then` gets exactly the bytes of the range that the file has, or an error.
+    ///
+    /// Never blocks. `then` is called inline if nothing has to be fetched, else later on another thread. A failed
+    /// read of voxels is counted and stands in `errors.jsonl`.
+    pub fn read(&self, ino: u64, fh: u64, range: ByteRange, then: ThenBytes) {
+        match self.place(ino) {
+            Err(error) => then(Err(error)),
+            Ok(Place::Folder) => then(Err(Error::IsADirectory)),
+            Ok(Place::Text(bytes, _)) => then(Ok(cut(bytes, range))),
+            Ok(Place::Document(document, array)) => then(Ok(cut(&document.render(array.spec()), range))),
+            Ok(Place::Control(file)) => then(Ok(cut(&self.snapshot(fh, file), range))),
+            Ok(Place::Chunk(file, array)) => {
+                let window = range.within(file.n_bytes());
+                if window.is_empty() {
+                    return then(Ok(Vec::new()));
+                }
+                let then = self.recording(ino, window.clone(), then);
+                array.read_bytes(file.level(), file.file_box(), window, then);
+            }
+        }
+    }
+
+    /// The path of an inode from the root, for people; empty for the root, and for a number that was never given.
+    #[must_use]
+    pub fn path(&self, ino: u64) -> String {
+        self.tree.path(ino)
+    }
+
+    /// How large everything is together.
+    #[must_use]
+    pub fn statfs(&self) -> Totals {
+        self.totals
+    }
+
+    fn place(&self, ino: u64) -> Result<Place<'_>, Error> {
+        self.tree.place(ino).ok_or(Error::NoSuchInode(ino))
+    }
+
+    /// How many names a directory has, and how many of them are directories.
+    fn directory(&self, ino: u64) -> Result<(u64, u64), Error> {
+        match self.place(ino)? {
+            Place::Folder => Ok(self.tree.n_children(ino)),
+            Place::Text(..) | Place::Document(..) | Place::Control(_) | Place::Chunk(..) => Err(Error::NotADirectory),
+        }
+    }
+
+    fn n_links(&self, ino: u64) -> u32 {
+        let (_, n_folders) = self.tree.n_children(ino);
+        // 1 tells `find` that the directories in it were not counted.
+        u32::try_from(n_folders.saturating_add(2)).unwrap_or(1)
+    }
+
+    fn open_control(&self, file: ControlFile) -> Opened {
+        let snapshot = self.control.render(file);
+        let fh = self.next_fh.fetch_add(1, Ordering::Relaxed);
+        let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        if snapshots.len() < MAX_SNAPSHOTS {
+            snapshots.insert(fh, snapshot);
+        }
+        Opened { fh, caching: Caching::Direct }
+    }
+
+    /// What a control file held when it was opened; as of now for a handle without snapshot.
+    fn snapshot(&self, fh: u64, file: ControlFile) -> Arc<[u8]> {
+        let found = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).get(&fh).map(Arc::clone);
+        found.unwrap_or_else(|| self.control.render(file))
+    }
+
+    /// Checks the length of what comes, and records what failed.
+    fn recording(&self, ino: u64, window: Range<u64>, then: ThenBytes) -> array::ThenBytes {
+        let (tree, journal, metrics) = (Arc::clone(&self.tree), Arc::clone(&self.journal), Arc::clone(&self.metrics));
+        Box::new(move |result| {
+            let wanted = window.end - window.start;
+            let result = result.and_then(|bytes| match bytes.len() as u64 {
+                got if got == wanted => Ok(bytes),
+                // The kernel would take a short answer for the end of the file.
+                got => Err(array::Error::WrongLength { got, wanted }),
+            });
+            then(result.map_err(|source| {
+                let path = tree.path(ino);
+                metrics.count(Counter::FailedReads);
+                journal.record(Failure {
+                    time: now().as_millis() as f64 / 1000.0,
+                    path: path.clone(),
+                    offset: window.start,
+                    size: wanted,
+                    code: source.code(),
+                    cause: Chain(&source).to_string(),
+                });
+                Error::Array { path, source }
+            }));
+        })
+    }
+}
+
+/// Time since 1970, by the wall clock.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn lasting(freshness: Freshness) -> Lasting {
+    match freshness {
+        Freshness::Forever => Lasting::Forever,
+        Freshness::For(ttl) => Lasting::For(ttl),
+    }
+}
+
+/// The part of a file in memory that a range asks for.
+fn cut(bytes: &[u8], range: ByteRange) -> Vec<u8> {
+    let window = range.within(bytes.len() as u64);
+    let in_memory = |at| usize::try_from(at).expect("an offset within a slice");
+    bytes[in_memory(window.start)..in_memory(window.end)].to_vec()
+}

@@ -1,0 +1,224 @@
+//! Faults of a server, through a real mount: each is proven to have happened, and none gives a wrong byte.
+//!
+//! A fault is survived if all eight conditions hold: it happened; its outcome is of its class; no byte is wrong; the same
+//! daemon still runs; no request of the kernel waits; threads and files are as before; its log code is there; and after
+//! it the same read succeeds within 5 s.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, LabelDamage};
+use dvidfs::geometry::{Coordinate, VoxelBox};
+
+use crate::support::{Chunk, Mounted, chunk_of, file_values, levels, mount_tests_can_run, time_limit};
+
+/// What must come of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// The right bytes, after retries.
+    Ok,
+    /// EIO while it lasts.
+    Eio,
+}
+
+/// One fault of the list.
+struct Case {
+    id: &'static str,
+    kind: FaultKind,
+    class: Class,
+    /// Any of these log codes tells of it; none where it is legal.
+    codes: &'static [&'static str],
+}
+
+/// A count that lasts.
+const ALWAYS: u64 = 1 << 40;
+
+fn ok(id: &'static str, kind: FaultKind, codes: &'static [&'static str]) -> Case {
+    Case { id, kind, class: Class::Ok, codes }
+}
+
+fn eio(id: &'static str, kind: FaultKind, codes: &'static [&'static str]) -> Case {
+    Case { id, kind, class: Class::Eio, codes }
+}
+
+fn image_faults() -> Vec<Case> {
+    let hang = 60_000;
+    vec![
+        ok("B1", FaultKind::HangBeforeHeaders { ms: hang }, &["fetch_timeout"]),
+        ok("B2", FaultKind::HangAfterHeaders { ms: hang }, &["fetch_timeout"]),
+        ok("B3", FaultKind::Drip { ms: 200 }, &["fetch_timeout"]),
+        eio("B4", FaultKind::LengthTooLarge, &["fetch_cut", "bad_frame", "bad_length"]),
+        eio("B5", FaultKind::LengthTooSmall, &["bad_frame", "bad_length", "fetch_cut"]),
+        ok("B6", FaultKind::NoLastChunk, &["fetch_cut"]),
+        ok("B7", FaultKind::CutInChunk, &["fetch_cut"]),
+        eio("B8", FaultKind::Http10Cut, &["bad_length", "bad_frame"]),
+        eio("B15", FaultKind::TextAppended, &["bad_frame"]),
+        eio("B20", FaultKind::Status { status: 404, retry_after: None }, &["http_status"]),
+        eio("D1", FaultKind::OneShort, &["bad_frame"]),
+        eio("D2", FaultKind::OneLong, &["bad_frame"]),
+        eio("D3", FaultKind::CutHeader { left: 1 }, &["bad_frame"]),
+        eio("D3", FaultKind::CutHeader { left: 15 }, &["bad_frame"]),
+        eio("D4", FaultKind::StrangeBlock, &["bad_frame"]),
+        eio("D5", FaultKind::DuplicateBlock, &["bad_frame"]),
+        eio("D6", FaultKind::FrameLength { length: -1 }, &["bad_frame"]),
+        eio("D6", FaultKind::FrameLength { length: i32::MAX }, &["bad_frame"]),
+        eio("D7", FaultKind::FrameLength { length: 0 }, &["bad_frame"]),
+        ok("D9", FaultKind::Permuted, &[]),
+    ]
+}
+
+fn label_faults() -> Vec<Case> {
+    let damage = |id, damage| eio(id, FaultKind::LabelBlock { damage }, &["bad_block", "bad_frame"]);
+    vec![
+        damage("D15", LabelDamage::Shape),
+        damage("D16", LabelDamage::NoLabels),
+        damage("D16", LabelDamage::TooManyLabels),
+        damage("D16", LabelDamage::OverflowingLabels),
+        damage("D17", LabelDamage::TooManyInSubBlock),
+        damage("D17", LabelDamage::IndexOutOfRange),
+        damage("D18", LabelDamage::BitsShort),
+        damage("D18", LabelDamage::BytesLeft),
+    ]
+}
+
+/// A mount whose times are a hundredth of the usual, and whose readers are never cached ahead.
+fn mounted(demo: &Demo, more: &[&str]) -> Mounted {
+    let options = ["--settle", "0", "--no-prefetch", "--time-scale", "0.01", "--patience", "30s"];
+    Mounted::new(&format!("{}/a40d", demo.origin()), &[&options, more].concat())
+}
+
+fn test_demo() -> Demo {
+    Demo::start(DemoOptions { dataset: Dataset::test(), ..DemoOptions::default() }).unwrap()
+}
+
+/// A chunk file, what it must hold, and the requests that it needs.
+struct Target {
+    chunk: Chunk,
+    expected: Vec<u8>,
+    matches: String,
+}
+
+/// Chunks that nobody has read yet, each of blocks that are stored.
+fn targets(mounted: &Mounted, dataset: &Dataset, names: &[&str], view: &str, endpoint: &str) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for name in names {
+        let level = &levels(&mounted.root().join(name).join(view))[0];
+        let spec = dataset.instance(name).unwrap();
+        let n_chunks = level.shape.div_ceil(level.chunk_shape);
+        for index in VoxelBox::from_shape(Coordinate::ZERO, n_chunks).unwrap().indices() {
+            let chunk = chunk_of(level, index);
+            let expected = file_values(dataset, 0, &spec, level.scale, false, chunk.voxels);
+            if expected.iter().any(|&byte| byte != 0) {
+                targets.push(Target { chunk, expected, matches: format!("/{name}/{endpoint}/") });
+            }
+        }
+    }
+    targets
+}
+
+/// Reads a file to its end; the errno if that fails.
+fn read(target: &Target) -> Result<Vec<u8>, i32> {
+    fs::read(&target.chunk.path).map_err(|error: io::Error| error.raw_os_error().unwrap())
+}
+
+fn survive(case: &Case, target: &Target, demo: &Demo, mounted: &mut Mounted) {
+    let (id, path) = (case.id, target.chunk.path.display());
+    let before = mounted.threads_and_files();
+    let logged = mounted.log().len();
+    let count = if case.class == Class::Eio { ALWAYS } else { 1 };
+    demo.set_faults(vec![Fault { matches: target.matches.clone(), nth: 0, count, kind: case.kind.clone() }]);
+    let outcome = read(target);
+    assert!(demo.fault_hits(0) > 0, "{id}: it never happened");
+    match case.class {
+        Class::Ok => assert!(outcome.as_deref() == Ok(&target.expected), "{id}: wrong outcome of {path}"),
+        Class::Eio => assert_eq!(outcome.err(), Some(nix::libc::EIO), "{id}: {path}"),
+    }
+    demo.set_faults(Vec::new());
+    let end = Instant::now() + Duration::from_secs(5);
+    while read(target).as_deref() != Ok(&target.expected) {
+        assert!(Instant::now() < end, "{id}: {path} is still not right 5 s after");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(mounted.is_alive(), "{id}: the daemon ended");
+    let end = Instant::now() + Duration::from_secs(2);
+    while mounted.waiting().is_some_and(|waiting| waiting > 0) {
+        assert!(Instant::now() < end, "{id}: requests still wait");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let after = mounted.threads_and_files();
+    assert!(after.0.abs_diff(before.0) <= 4 && after.1.abs_diff(before.1) <= 6, "{id}: {before:?} became {after:?}");
+    let log = mounted.log();
+    let told = case.codes.is_empty() || case.codes.iter().any(|code| log[logged..].contains(code));
+    assert!(told, "{id}: none of {:?} in the log:\n{}", case.codes, &log[logged..]);
+    println!("{id} survived ({:?}): {:?}", case.class, case.kind);
+}
+
+fn survive_all(cases: &[Case], names: &[&str], view: &str, endpoint: &str) {
+    let _limit = time_limit(Duration::from_secs(240));
+    let demo = test_demo();
+    let mut mounted = mounted(&demo, &[]);
+    let targets = targets(&mounted, demo.dataset(), names, view, endpoint);
+    assert!(targets.len() >= cases.len(), "{} chunks for {} faults", targets.len(), cases.len());
+    let pid = mounted.pid();
+    for (case, target) in cases.iter().zip(&targets) {
+        survive(case, target, &demo, &mut mounted);
+    }
+    assert_eq!(mounted.pid(), pid);
+    println!("{} of {} faults survived, 0 wrong bytes", cases.len(), cases.len());
+}
+
+#[test]
+fn every_fault_of_an_answer_with_image_blocks_is_survived() {
+    if mount_tests_can_run() {
+        survive_all(&image_faults(), &["u16", "u32", "u64", "f32", "holes"], "", "subvolblocks");
+    }
+}
+
+#[test]
+fn every_fault_of_a_label_block_is_survived() {
+    if mount_tests_can_run() {
+        survive_all(&label_faults(), &["segmentation"], "supervoxels", "blocks");
+    }
+}
+
+#[test]
+fn a_block_that_a_clean_stream_leaves_out_is_the_fill_value() {
+    if !mount_tests_can_run() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(60));
+    let demo = test_demo();
+    let mounted = mounted(&demo, &[]);
+    let target = &targets(&mounted, demo.dataset(), &["gray"], "", "subvolblocks")[0];
+    demo.set_faults(vec![Fault { matches: target.matches.clone(), nth: 0, count: ALWAYS, kind: FaultKind::BlockLeftOut }]);
+    assert_eq!(read(target), Ok(vec![0; target.expected.len()]), "D8");
+    assert!(demo.fault_hits(0) > 0);
+}
+
+#[test]
+fn a_mapping_that_is_still_loaded_gives_no_wrong_body() {
+    if !mount_tests_can_run() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(120));
+    let loading = Duration::from_secs(3);
+    let options = DemoOptions { dataset: Dataset::test(), mapping_loads_for: loading, ..DemoOptions::default() };
+    let demo = Demo::start(options).unwrap();
+    let started = Instant::now();
+    let source = format!("{}/a40d", demo.origin());
+    let mounted = Mounted::new(&source, &["--settle", "0"]);
+    let level = &levels(&mounted.root().join("segmentation"))[0];
+    let spec = demo.dataset().instance("segmentation").unwrap();
+    assert!(started.elapsed() < loading, "the mapping must still be loading when the reads begin");
+    let n_chunks = level.shape.div_ceil(level.chunk_shape);
+    for index in VoxelBox::from_shape(Coordinate::ZERO, n_chunks).unwrap().indices() {
+        let chunk = chunk_of(level, index);
+        let expected = file_values(demo.dataset(), 0, &spec, level.scale, true, chunk.voxels);
+        if chunk.path.exists() {
+            assert!(fs::read(&chunk.path).unwrap() == expected, "D23: wrong bodies in {}", chunk.path.display());
+        }
+    }
+    assert!(demo.count("mappings") >= 2, "the mapping was downloaded more than once");
+    println!("D23 survived: 0 wrong bodies, {} downloads of the mapping", demo.count("mappings"));
+}

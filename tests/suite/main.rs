@@ -1,0 +1,6 @@
+//! The program as a whole: mounted, read, cut off, killed.
+
+mod faults;
+mod mount_reads;
+mod outages;
+mod support;

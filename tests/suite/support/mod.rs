@@ -1,0 +1,7 @@
+//! What the suites share: a mounted demo server, its oracle, and an end to every mount whatever happened.
+
+mod mounted;
+mod oracle;
+
+pub use mounted::{Mounted, mount_tests_can_run, time_limit};
+pub use oracle::{chunk_of, file_values, Chunk, Level, levels};

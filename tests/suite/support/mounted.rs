@@ -1,0 +1,169 @@
+//! The program itself, mounted in a directory of its own.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Whether mounts can be tested here. Without /dev/fuse the test fails, unless it was said that this is known.
+pub fn mount_tests_can_run() -> bool {
+    if Path::new("/dev/fuse").exists() {
+        return true;
+    }
+    assert_eq!(
+        std::env::var("DVIDFS_SKIP_MOUNT_TESTS").as_deref(),
+        Ok("1"),
+        "no /dev/fuse: mount tests cannot run (DVIDFS_SKIP_MOUNT_TESTS=1 says that this is known)"
+    );
+    println!("SKIPPED: no /dev/fuse");
+    false
+}
+
+/// Ends the whole test binary if a test takes longer than this: a wedged mount must not wedge the runner.
+#[must_use]
+pub fn time_limit(limit: Duration) -> TimeLimit {
+    let (send, receive) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if receive.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("a mount test took longer than {limit:?}: aborting its connections");
+            abort_all();
+            std::thread::sleep(Duration::from_secs(2));
+            std::process::exit(101);
+        }
+    });
+    TimeLimit { _send: send }
+}
+
+/// Lifted when it is dropped.
+pub struct TimeLimit {
+    _send: std::sync::mpsc::Sender<()>,
+}
+
+fn abort_all() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let base = std::env::temp_dir();
+    for line in mounts.lines().filter(|line| line.contains("fuse.dvidfs")) {
+        let fields: Vec<&str> = line.split(' ').collect();
+        if Path::new(fields[4]).starts_with(&base)
+            && let Some(minor) = fields[2].split(':').nth(1)
+        {
+            let _ = fs::write(format!("/sys/fs/fuse/connections/{minor}/abort"), "1");
+            let _ = Command::new("umount").args(["-l", fields[4]]).status();
+        }
+    }
+}
+
+/// `dvidfs -f SOURCE DIR`, until it is dropped.
+pub struct Mounted {
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Mounted {
+    /// Mounts a node; waits until it can be read.
+    pub fn new(source: &str, options: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mountpoint = directory.path().join("mnt");
+        fs::create_dir(&mountpoint).unwrap();
+        let log = fs::File::create(directory.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_dvidfs"))
+            .args(["mount", "-f", source])
+            .arg(&mountpoint)
+            .args(options)
+            .env("DVIDFS_LOG", "dvidfs=debug")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut mounted = Self { child, directory };
+        let end = Instant::now() + Duration::from_secs(30);
+        while !mounted.root().join(".dvidfs/stats.json").exists() {
+            let ended = mounted.child.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < end, "not mounted: {ended:?}\n{}", mounted.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        mounted
+    }
+
+    /// The mounted directory.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().join("mnt")
+    }
+
+    /// What the daemon has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// The daemon's process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether the daemon still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Requests of the kernel that wait for an answer, if this kernel tells.
+    pub fn waiting(&self) -> Option<u64> {
+        let minor = nix::sys::stat::minor(fs::metadata(self.root()).ok()?.dev());
+        let path = format!("/sys/fs/fuse/connections/{minor}/waiting");
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    }
+
+    /// Threads and open files of the daemon.
+    pub fn threads_and_files(&self) -> (usize, usize) {
+        let count = |what: &str| fs::read_dir(format!("/proc/{}/{what}", self.pid())).map_or(0, Iterator::count);
+        (count("task"), count("fd"))
+    }
+
+    /// Memory that the daemon holds, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
+    }
+
+    /// A counter of `stats.json`.
+    pub fn counter(&self, name: &str) -> u64 {
+        let stats = fs::read(self.root().join(".dvidfs/stats.json")).unwrap();
+        let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
+        stats["counters"][name].as_u64().unwrap_or_else(|| panic!("no counter {name} in {stats}"))
+    }
+
+    /// Ends the daemon as a user does; gives its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.is_alive() && self.terminate().is_none() {
+            let minor = fs::metadata(self.root()).map(|meta| nix::sys::stat::minor(meta.dev()));
+            if let Ok(minor) = minor {
+                let _ = fs::write(format!("/sys/fs/fuse/connections/{minor}/abort"), "1");
+            }
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        let _ = Command::new("umount").arg("-l").arg(self.root()).stderr(Stdio::null()).status();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("last lines of the daemon's log:\n{}", lines[lines.len().saturating_sub(25)..].join("\n"));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What the files of a mounted demo must hold, from the demo's pure function alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dvidfs::demo::{Dataset, InstanceSpec};
+use dvidfs::geometry::{Coordinate, Scale, VoxelBox};
+use serde_json::Value;
+
+/// One level of an array as its metadata tells it.
+pub struct Level {
+    pub directory: PathBuf,
+    pub shape: Coordinate,
+    pub chunk_shape: Coordinate,
+    /// The DVID voxel of index (0, 0, 0), from the level's offset in nanometers.
+    pub origin: Coordinate,
+    /// The instance and scale that the level is read from.
+    pub instance: String,
+    pub scale: Scale,
+}
+
+/// A chunk file and the voxels that it holds, in DVID voxels of its level.
+pub struct Chunk {
+    pub path: PathBuf,
+    pub voxels: VoxelBox,
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
+}
+
+fn coordinate(value: &Value) -> Coordinate {
+    let axis = |n: usize| value[n].as_i64().unwrap_or_else(|| panic!("no coordinate: {value}"));
+    Coordinate::new(axis(0), axis(1), axis(2))
+}
+
+/// The levels of the array in an instance's directory, or in its `supervoxels`.
+pub fn levels(directory: &Path) -> Vec<Level> {
+    let attrs = json(&directory.join("attrs.json"));
+    let described = attrs["levels"].as_array().unwrap_or_else(|| panic!("no levels: {attrs}"));
+    let level = |of: &Value| {
+        let directory = directory.join("volume.zarr").join(of["path"].as_str().unwrap());
+        let array = json(&directory.join(".zarray"));
+        let source = of["source"].as_str().unwrap();
+        let (instance, scale) = source.split_once(" scale ").unwrap_or((source, "0"));
+        let nm = |key: &str, axis: usize| of[key][axis].as_f64().unwrap();
+        #[allow(clippy::cast_possible_truncation)]
+        let origin = std::array::from_fn(|axis| (nm("offset", axis) / nm("voxel_size", axis)).round() as i64);
+        Level {
+            directory,
+            shape: coordinate(&array["shape"]),
+            chunk_shape: coordinate(&array["chunks"]),
+            origin: origin.into(),
+            instance: instance.to_owned(),
+            scale: Scale(scale.parse().unwrap()),
+        }
+    };
+    described.iter().map(level).collect()
+}
+
+/// The chunk of a level at an index of the chunk grid.
+pub fn chunk_of(level: &Level, index: Coordinate) -> Chunk {
+    let path = level.directory.join(format!("{}/{}/{}", index.z(), index.y(), index.x()));
+    let voxels = VoxelBox::from_shape(level.origin + index * level.chunk_shape, level.chunk_shape).unwrap();
+    Chunk { path, voxels }
+}
+
+/// The bytes of a file over these voxels.
+pub fn file_values(
+    dataset: &Dataset,
+    version: usize,
+    spec: &InstanceSpec,
+    scale: Scale,
+    bodies: bool,
+    voxels: VoxelBox,
+) -> Vec<u8> {
+    let itemsize = spec.dtype().unwrap().itemsize();
+    let value = |voxel| {
+        let stored = dataset.voxel_at(version, spec, scale, voxel);
+        if bodies { dataset.body_of(version, &spec.name, stored) } else { stored }
+    };
+    voxels.indices().flat_map(|voxel| value(voxel).to_le_bytes()[..itemsize].to_vec()).collect()
+}
