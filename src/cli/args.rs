@@ -137,6 +137,9 @@ pub(super) struct ServerArgs {
     /// Fetch nothing before it is asked for
     #[arg(long)]
     pub(super) no_prefetch: bool,
+    /// All waits for the server are this many times as long: for tests
+    #[arg(long, hide = true, value_name = "FACTOR", default_value_t = 1.0)]
+    pub(super) time_scale: f64,
 }
 
 /// What is told to whom.

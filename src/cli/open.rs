@@ -48,7 +48,8 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         token_file: args.token_file.clone(),
         insecure_token: args.insecure_token,
         ..HttpConfig::default()
-    };
+    }
+    .scaled(args.time_scale.clamp(0.001, 1000.0));
     let memory_bytes = args.memory_bytes();
     let options = NodeOptions {
         ttl: args.ttl,

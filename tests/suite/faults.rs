@@ -84,7 +84,7 @@ fn label_faults() -> Vec<Case> {
 
 /// A mount whose times are a hundredth of the usual, and whose readers are never cached ahead.
 fn mounted(demo: &Demo, more: &[&str]) -> Mounted {
-    let options = ["--settle", "0", "--no-prefetch", "--time-scale", "0.01", "--patience", "30s"];
+    let options = ["--settle", "0", "--no-prefetch", "--time-scale", "0.02", "--patience", "30s"];
     Mounted::new(&format!("{}/a40d", demo.origin()), &[&options, more].concat())
 }
 

@@ -213,9 +213,9 @@ fn memory_stays_within_its_budget() {
     let demo = Demo::start(DemoOptions { dataset: Dataset::large(), ..DemoOptions::default() }).unwrap();
     let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0", "--memory", "64M"]);
     let mut most = 0;
-    for (name, n_chunks) in [("grayscale", 400), ("segmentation", 100)] {
+    for (name, n_chunks) in [("grayscale", 400_i64), ("segmentation", 100)] {
         let level = &levels(&mounted.root().join(name))[0];
-        let read = |n| fs::read(chunk_of(level, Coordinate::new(9, n % 20, n / 20)).path).unwrap();
+        let read = |n: i64| fs::read(chunk_of(level, Coordinate::new(9, n % 20, n / 20)).path).unwrap();
         std::thread::scope(|scope| {
             for part in 0..4 {
                 scope.spawn(move || (0..n_chunks).filter(|n| n % 4 == part).map(read).for_each(drop));
