@@ -4,4 +4,4 @@ mod mounted;
 mod oracle;
 
 pub use mounted::{Mounted, mount_tests_can_run, time_limit};
-pub use oracle::{chunk_of, file_values, Chunk, Level, levels};
+pub use oracle::{Chunk, Level, chunk_of, file_values, levels};
