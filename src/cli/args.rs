@@ -341,7 +341,14 @@ impl LogArgs {
         let level = match (&self.from_environment, self.quiet, self.verbose) {
             (Some(filter), _, _) => return filter.clone(),
             (None, true, _) => "error",
-            (None, false, 0) => "info",
+            // Whom nobody asked for a log is told what goes wrong; a file tells the whole story.
+            (None, false, 0) => {
+                if self.log_file.is_some() {
+                    "info"
+                } else {
+                    "warn"
+                }
+            }
             (None, false, 1) => "debug",
             (None, false, _) => "trace",
         };
