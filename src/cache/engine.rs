@@ -56,6 +56,8 @@ pub(super) struct State {
     pub(super) breaker: Breaker,
     pub(super) is_stopping: bool,
     pub(super) n_threads: usize,
+    /// The ticker sleeps until it is woken, because there is nothing to watch.
+    pub(super) is_unwatched: bool,
     seed: u64,
 }
 
@@ -79,6 +81,7 @@ impl Engine {
             breaker: Breaker::default(),
             is_stopping: false,
             n_threads: 0,
+            is_unwatched: false,
             seed: RandomState::new().build_hasher().finish() | 1,
         };
         Self {
@@ -115,6 +118,13 @@ impl Engine {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Under this lock only our own tables are changed; after a panic there, carrying on beats stopping every reader.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the ticker, if it sleeps: there is something to watch.
+    pub(super) fn wake_ticker(&self, state: &mut State) {
+        if std::mem::take(&mut state.is_unwatched) {
+            self.watch.notify_all();
+        }
     }
 
     /// Waits for something to happen, so long at most.

@@ -49,9 +49,8 @@ fn next_batch(engine: &Engine) -> Option<Batch> {
         let now = Instant::now();
         state.flights.wake_delayed(now);
         if let Some(batch) = pick(engine, &mut state, now) {
-            drop(state);
             // Fetches that become slow are watched.
-            engine.watch.notify_all();
+            engine.wake_ticker(&mut state);
             return Some(batch);
         }
         let wake = wake_time(&state, now).map(|at| at.saturating_duration_since(now).max(Duration::from_millis(1)));

@@ -165,8 +165,8 @@ fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
         return Parked::Again(read);
     }
     let queued = state.flights.park(read, &wanted, !is_ready, now);
+    engine.wake_ticker(&mut state);
     drop(state);
-    engine.watch.notify_all();
     match queued.blocks {
         0 => {}
         1 => engine.work.notify_one(),

@@ -29,6 +29,7 @@ pub(super) fn watch(engine: &Arc<Engine>) {
         }
         if failed.is_empty() {
             let is_idle = fits && is_quiet && state.running.is_empty();
+            state.is_unwatched = is_idle;
             drop(Engine::wait(&engine.watch, state, (!is_idle).then_some(tick)));
         } else {
             drop(state);

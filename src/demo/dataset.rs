@@ -178,7 +178,8 @@ impl Dataset {
             let stored = spec.data.contains_voxel(voxel) && spec.is_stored(scale, spec.grid().block_of(voxel));
             return if stored { value(version, spec, voxel) } else { 0 };
         }
-        if scale > spec.max_scale() {
+        // Most of a coarse block lies outside small data: nothing need be looked at there.
+        if scale > spec.max_scale() || !spec.data.at_scale(scale).contains_voxel(voxel) {
             return 0;
         }
         let finer = Scale(scale.0 - 1);

@@ -50,6 +50,9 @@ pub(super) enum Mapper {
     Server,
 }
 
+/// Gives the bodies of a list of supervoxels, in its order.
+pub(super) type MapLabels<'a> = dyn Fn(&[u64]) -> Result<Vec<u64>, Error> + 'a;
+
 /// Whether the bodies of one labelmap may be believed, and how they are had.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -102,10 +105,7 @@ impl Gate {
     /// # Errors
     /// [`ErrorKind::MappingLoading`] if downloads differ, the server was restarted meanwhile or samples differ; else
     /// those of the requests.
-    pub(super) fn open(
-        &self,
-        agrees: impl Fn(&dyn Fn(&[u64]) -> Result<Vec<u64>, Error>) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
+    pub(super) fn open(&self, agrees: impl Fn(&MapLabels<'_>) -> Result<bool, Error>) -> Result<(), Error> {
         let _checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
         if self.way().is_some() {
             return Ok(());

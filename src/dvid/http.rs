@@ -69,7 +69,7 @@ impl Server {
     pub fn new(origin: &str, config: HttpConfig, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let denied = |error: TokenError| Error::new(ErrorKind::Denied, origin).with_source(error);
         check_origin(origin).map_err(|error| Error::new(ErrorKind::Unreachable, origin).with_source(error))?;
-        let (host, port) = host_and_port(origin).expect("an origin that was checked has a host and a port");
+        let (host, port) = host_and_port(origin).ok_or_else(|| Error::new(ErrorKind::Unreachable, origin))?;
         let token = config.token_file.as_deref().map(Token::read).transpose().map_err(denied)?;
         if token.is_some() && !config.insecure_token && !is_private(origin) {
             return Err(denied(TokenError::Insecure { origin: origin.to_owned() }));
@@ -181,10 +181,10 @@ impl Server {
     fn send_once(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Response<Body>, Error> {
         IS_NEW_CONNECTION.set(false);
         self.call(ask, token)
-            .or_else(|error| match error {
+            .or_else(|error| {
                 // The server had closed a kept connection, and we had not yet heard of it.
-                ureq::Error::Io(_) if !IS_NEW_CONNECTION.get() => self.call(ask, token),
-                error => Err(error),
+                let is_stale = matches!(error, ureq::Error::Io(_)) && !IS_NEW_CONNECTION.get();
+                if is_stale { self.call(ask, token) } else { Err(error) }
             })
             .map_err(|error| {
                 Error::new(kind_before_answer(&error), ask.path).with_detail(self.redacted(&error.to_string()))
@@ -381,6 +381,7 @@ impl Transport for Patient {
 }
 
 /// What became of a request that got no answer.
+#[allow(clippy::wildcard_enum_match_arm)] // the library's list of errors is open
 fn kind_before_answer(error: &ureq::Error) -> ErrorKind {
     match error {
         ureq::Error::Timeout(Timeout::Connect) => ErrorKind::Unreachable,

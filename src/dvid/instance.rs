@@ -12,7 +12,7 @@ use super::block_stream::parse_frames;
 use super::endpoint::{instance_path, size_and_offset};
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
-use super::gate::{Gate, Mapper, Way};
+use super::gate::{Gate, MapLabels, Mapper, Way};
 use super::http::{METADATA_LIMIT, Server};
 use super::info::{InstanceInfo, InstanceKind, VoxelInfo};
 use super::label_block::LabelBlock;
@@ -235,7 +235,7 @@ impl Instance {
 
     /// Whether blocks that are mapped by `map` are those that the server maps: some of the middle, at the coarsest
     /// scale, where each block has many labels, and at the finest, if any are stored there.
-    fn samples_agree(&self, map: &dyn Fn(&[u64]) -> Result<Vec<u64>, Error>) -> Result<bool, Error> {
+    fn samples_agree(&self, map: &MapLabels<'_>) -> Result<bool, Error> {
         let Some(extents) = self.voxels.extents else { return Ok(true) };
         for scale in [self.voxels.max_scale, Scale(self.voxels.max_scale.0 / 2), Scale::FULL] {
             let (begin, end) = (extents.at_scale(scale).begin(), extents.at_scale(scale).end());

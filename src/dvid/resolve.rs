@@ -54,7 +54,7 @@ pub(super) fn resolve(server: &Server, reference: &str) -> Result<(RepoInfo, Str
                 failed @ RefError::Failed(_) => failed,
             })
         }
-        refused => Err(refused),
+        refused @ (RefError::NoNode(_) | RefError::Failed(_)) => Err(refused),
     })?;
     let uuid = match parts.branch {
         None => node_by_prefix(&repo, parts.uuid)?,

@@ -35,6 +35,31 @@ pub(super) fn body(name: &str) -> Vec<u8> {
     INDEX[name]["body_file"].as_str().map(|file| std::fs::read(path(file)).unwrap()).unwrap_or_default()
 }
 
+/// Status and body that the server gave to a GET of this path and query, whatever the order of its parameters.
+pub(super) fn recorded(target: &str) -> Option<(u16, Vec<u8>)> {
+    let meant = meaning(target);
+    let exchange = INDEX.values().find(|exchange| {
+        let text = |key: &str| exchange[key].as_str().unwrap();
+        exchange["request_body"].is_null()
+            && text("method") == "GET"
+            && meaning(&format!("{}?{}", text("path"), text("query"))) == meant
+    })?;
+    let status = u16::try_from(exchange["status"].as_u64().unwrap()).unwrap();
+    Some((status, body(exchange["name"].as_str().unwrap())))
+}
+
+/// Path and parameters of a request, without those that change nothing.
+fn meaning(target: &str) -> (&str, Vec<&str>) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let says_nothing = ["", "app=dvidfs", "scale=0", "supervoxels=false"];
+    // `lz4` is the default of a labelblk.
+    let is_default =
+        |word: &str| says_nothing.contains(&word) || (word == "compression=lz4" && path.contains("/labelblk/"));
+    let mut words: Vec<_> = query.split('&').filter(|word| !is_default(word)).collect();
+    words.sort_unstable();
+    (path, words)
+}
+
 /// The blocks that an exchange asked for, or the smallest box around them.
 pub(super) fn asked(name: &str, block_shape: Coordinate) -> BlockBox {
     let text = |key: &str| INDEX[name][key].as_str().unwrap();

@@ -6,7 +6,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::statfs::statfs;
 
 use super::device::{detach, mount_device, unmount_unused};
 use super::mountinfo::{MountEntry, mount_at};
@@ -224,8 +226,9 @@ fn check_free(resolved: &Path) -> Result<(), MountError> {
     if names.next().is_some() { Err(MountError::NotEmpty(resolved.to_owned())) } else { Ok(()) }
 }
 
+/// Whether the program behind a mount has died. `stat` may still answer from what the kernel remembers, `statfs` asks.
 fn is_dead(path: &Path) -> bool {
-    fs::metadata(path).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+    statfs(path).is_err_and(|errno| errno == Errno::ENOTCONN)
 }
 
 fn entry_at(resolved: &Path) -> Result<Option<MountEntry>, MountError> {
@@ -246,10 +249,12 @@ fn resolve_parent(path: &Path) -> Result<PathBuf, MountError> {
 }
 
 fn unusable(path: &Path, why: io::Error) -> MountError {
-    match why.kind() {
-        io::ErrorKind::NotFound => MountError::Missing(path.to_owned()),
-        io::ErrorKind::NotADirectory => MountError::NotADirectory(path.to_owned()),
-        _ => MountError::Unusable { mountpoint: path.to_owned(), why },
+    if why.kind() == io::ErrorKind::NotFound {
+        MountError::Missing(path.to_owned())
+    } else if why.kind() == io::ErrorKind::NotADirectory {
+        MountError::NotADirectory(path.to_owned())
+    } else {
+        MountError::Unusable { mountpoint: path.to_owned(), why }
     }
 }
 

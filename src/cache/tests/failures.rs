@@ -30,6 +30,20 @@ fn one_bad_block_does_not_spoil_its_neighbours() {
 }
 
 #[test]
+fn the_blocks_of_a_request_that_failed_are_asked_for_one_by_one() {
+    let bad = at(0, 0, 7);
+    let act = move |_, blocks: crate::geometry::BlockBox| {
+        if blocks.contains(bad) { Act::Fail(ErrorKind::Malformed) } else { Act::Give }
+    };
+    let fake = Fake { delay: Duration::from_millis(20), ..Fake::scripted(act) };
+    let setup = Setup::new(CacheConfig { max_connections: 1, most_connections: 1, ..quick() }, fake);
+    assert_eq!(setup.get(&row(8)).unwrap_err().block, bad);
+    let sizes: Vec<_> = setup.fake.calls().iter().map(|request| request.n_blocks()).collect();
+    assert_eq!(sizes[0], 8);
+    assert!(sizes[1..].iter().all(|&n| n == 1), "{sizes:?}");
+}
+
+#[test]
 fn a_final_failure_is_remembered_for_a_while_and_never_cached() {
     let setup = Setup::new(
         quick(),
