@@ -118,12 +118,13 @@ def gate(server, again):
     for reader in (first, second):
         reader.over.set()
         reader.join(60)
+    last_wrong = max((end for _, end, share in first.seen + second.seen if share > 0), default=began)
     wrong = [share for start, end, share in first.seen + second.seen if share > 0]
     while_mounting = [share for start, end, share in first.seen + second.seen if share > 0 and end > began]
     bad = int((got != want).sum()) if got.shape == want.shape else got.size
     print(
         f"gate: {GATE_ENTRIES} mappings; the server gave wrong bodies {len(wrong)} times ({max(wrong, default=0):.1%} of the voxels), "
-        f"{len(while_mounting)} of them after the mount began; mount and read took {ended - began:.1f} s; wrong bodies in the mount: {bad} of {got.size}"
+        f"{len(while_mounting)} of them after the mount began, the last {last_wrong - began:.1f} s after; mount and read took {ended - began:.1f} s; wrong bodies in the mount: {bad} of {got.size}"
     )
     if not while_mounting:
         print("FAILED: the fault did not happen: raise DVIDFS_TEST_GATE_ENTRIES")
