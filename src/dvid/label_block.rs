@@ -45,7 +45,7 @@ struct Voxels {
     values_at: usize,
 }
 
-/// Zeros behind the values: a row of 8 values is read as 16 bytes, however few of them it has.
+/// Zeros behind the values: a row of 8 values is read as up to 9 bytes, however few of them it has.
 const PADDING: usize = 16;
 
 impl LabelBlock {
