@@ -1,4 +1,5 @@
 //! The program itself: what it prints, its exit codes, and daemons that come and go.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)]
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;

@@ -184,10 +184,9 @@ impl Dataset {
         }
         let finer = Scale(scale.0 - 1);
         let first = voxel * Coordinate::splat(2);
-        let eight = std::array::from_fn(|n| {
-            let n = i64::try_from(n).expect("eight children");
-            self.voxel_at(version, spec, finer, first + Coordinate::new(n >> 2 & 1, n >> 1 & 1, n & 1))
-        });
+        let child =
+            |n: i64| self.voxel_at(version, spec, finer, first + Coordinate::new(n >> 2 & 1, n >> 1 & 1, n & 1));
+        let eight = [0, 1, 2, 3, 4, 5, 6, 7].map(child);
         majority(eight)
     }
 

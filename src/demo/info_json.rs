@@ -76,7 +76,8 @@ fn extended(spec: &InstanceSpec) -> (Value, Option<Value>) {
     let index = |corner: fn(VoxelBox) -> Coordinate| {
         extents.map_or(Value::Null, |data| xyz(spec.grid().block_of(corner(data)).0))
     };
-    let (first, last): (fn(VoxelBox) -> _, fn(VoxelBox) -> _) = (VoxelBox::begin, |data| data.end() - Coordinate::ONE);
+    let first = VoxelBox::begin;
+    let last = |data: VoxelBox| data.end() - Coordinate::ONE;
     let mut extended = json!({
         "Values": [{"DataType": dtype.name(), "Label": typename(spec.kind)}],
         "Interpolable": matches!(spec.kind, Kind::Image(_)),

@@ -49,6 +49,9 @@ impl Default for DemoOptions {
     }
 }
 
+/// Encoded blocks and the bytes that they take.
+type Remembered = (HashMap<String, Arc<Vec<u8>>>, usize);
+
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -64,7 +67,7 @@ pub(super) struct Shared {
     requests: Mutex<Vec<String>>,
     connections: Mutex<HashMap<u64, TcpStream>>,
     most_connections: AtomicU64,
-    blocks: Mutex<(HashMap<String, Arc<Vec<u8>>>, usize)>,
+    blocks: Mutex<Remembered>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::pace::SlowRate;
 
+/// An answer of metadata is never larger.
+pub(super) const METADATA_LIMIT: u64 = 64 << 20;
+
 /// How a server is spoken to.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {

@@ -53,6 +53,11 @@ pub(super) fn unmount_unused(mountpoint: &Path) -> Result<(), String> {
     }
 }
 
+/// Whether this user can open the device at all.
+pub(super) fn check_device() -> Result<(), MountError> {
+    open_device().map(drop)
+}
+
 fn open_device() -> Result<File, MountError> {
     OpenOptions::new().read(true).write(true).open(DEVICE).map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {

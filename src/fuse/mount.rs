@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::statfs;
 
-use super::device::{detach, mount_device, unmount_unused};
+use super::device::{check_device, detach, mount_device, unmount_unused};
 use super::mountinfo::{MountEntry, mount_at};
 
 /// How a mount is made.
@@ -129,9 +129,10 @@ pub(super) fn make_mount(mountpoint: &Path, options: &MountOptions) -> Result<Ne
 /// As those of the mount itself.
 pub fn check_mountpoint(mountpoint: &Path, replace: bool) -> Result<(), MountError> {
     match check_directory(mountpoint) {
-        Err(MountError::Dead(_)) if replace => Ok(()),
-        checked => checked.map(|_| ()),
+        Err(MountError::Dead(_)) if replace => {}
+        checked => drop(checked?),
     }
+    check_device()
 }
 
 /// Takes away a mount of ours whose program has died. Any other directory is left alone.

@@ -207,7 +207,7 @@ fn a_mapping_that_is_still_loaded_gives_no_wrong_body() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
-    let loading = Duration::from_secs(3);
+    let loading = Duration::from_secs(12);
     let options = DemoOptions { dataset: Dataset::test(), mapping_loads_for: loading, ..DemoOptions::default() };
     let demo = Demo::start(options).unwrap();
     let started = Instant::now();
