@@ -1,0 +1,66 @@
+//! `docs/SEMANTICS.md` names a test for each of its sentences, and each of them exists.
+
+use std::fs;
+use std::path::Path;
+
+/// The text of all files below a folder with an extension.
+fn text_below(folder: &str, extension: &str) -> String {
+    let (mut text, mut queue) = (String::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)]);
+    while let Some(path) = queue.pop() {
+        if path.is_dir() {
+            queue.extend(
+                fs::read_dir(&path).expect("a folder of the repository").map(|entry| entry.expect("an entry").path()),
+            );
+        } else if path.extension().is_some_and(|found| found == extension) {
+            text += &fs::read_to_string(&path).expect("a file of the repository");
+        }
+    }
+    text
+}
+
+/// The sentences of a page (its list items) and the tests that each names.
+fn sentences(page: &str) -> Vec<(String, Vec<String>)> {
+    let items = page.split("\n* ").skip(1).map(|item| item.split("\n\n").next().unwrap_or_default());
+    items
+        .map(|item| {
+            let named = item.trim_end().strip_suffix(']').and_then(|item| item.rsplit_once('['));
+            let (sentence, tests) = named.unwrap_or((item, ""));
+            let tests = tests.split(',').map(|test| test.trim().to_owned()).filter(|test| !test.is_empty());
+            (sentence.trim().to_owned(), tests.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn every_sentence_names_tests_that_exist() {
+    let page = text_below("docs/SEMANTICS.md", "md");
+    let rust = text_below("src", "rs") + &text_below("tests", "rs");
+    let python = text_below("tests/readers", "py");
+    let found = sentences(&page);
+    assert!(found.len() > 25, "only {} sentences", found.len());
+    for (sentence, tests) in found {
+        assert!(!tests.is_empty(), "no test holds: {sentence}");
+        for test in tests {
+            let is_there = match test.split_once(':') {
+                Some(("reader" | "real", name)) => python.contains(&format!("def {name}(")),
+                Some(_) => false,
+                None => rust.contains(&format!("fn {test}()")),
+            };
+            assert!(is_there, "{test} does not exist, but holds: {sentence}");
+        }
+    }
+}
+
+#[test]
+fn a_sentence_without_a_test_is_found() {
+    let page = "# A\n\n* One. [a, reader:b]\n* Two\n  lines. [c]\n* None.\n\n## B\n\ntext\n";
+    let expected = [("One.", vec!["a", "reader:b"]), ("Two\n  lines.", vec!["c"]), ("None.", vec![])];
+    let found = sentences(page);
+    assert_eq!(found.len(), expected.len());
+    for ((sentence, tests), (expected_sentence, expected_tests)) in found.iter().zip(expected) {
+        assert_eq!(
+            (sentence.as_str(), tests.iter().map(String::as_str).collect::<Vec<_>>()),
+            (expected_sentence, expected_tests)
+        );
+    }
+}
