@@ -17,6 +17,8 @@ pub enum Stored {
     Gzip,
     /// As they are.
     None,
+    /// One Snappy block.
+    Snappy,
     /// A gray picture; gray values are constant over 8 x 8 pixels, so that every decoder gives the same.
     Jpeg,
 }
@@ -83,6 +85,10 @@ impl InstanceSpec {
         }
     }
 
+    pub(super) fn is_label(&self) -> bool {
+        matches!(self.kind, Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_))
+    }
+
     pub(super) fn grid(&self) -> Grid {
         Grid::new(self.block_shape).expect("instances of the demo have blocks")
     }
@@ -113,14 +119,30 @@ pub struct Version {
     pub locked: bool,
     /// Index of the parent.
     pub parent: Option<usize>,
+    /// Which voxels and bodies it sees: those of this version of the first four.
+    pub(super) data: usize,
 }
 
-/// The versions: root, its child, the open head of master, and an open branch of the root.
-pub const VERSIONS: [Version; 4] = [
-    Version { uuid: "a40d5c9c1f6b4d0ea1f0d4b6c7e8f901", branch: "", locked: true, parent: None },
-    Version { uuid: "b7e21f8450aa4c3d9e0b1c2d3e4f5061", branch: "", locked: true, parent: Some(0) },
-    Version { uuid: "c3340d6e7f1842a5b6c7d8e9fa0b1c2d", branch: "", locked: false, parent: Some(1) },
-    Version { uuid: "b70f9a8b7c6d4e5fa0b1c2d3e4f50617", branch: "exp", locked: false, parent: Some(0) },
+const fn version(
+    uuid: &'static str,
+    branch: &'static str,
+    locked: bool,
+    parent: Option<usize>,
+    data: usize,
+) -> Version {
+    Version { uuid, branch, locked, parent, data }
+}
+
+/// The versions: root, its child, the open head of master, an open branch of the root, and two tags of the child.
+///
+/// `b7` begins two of them, and the tag `v1` the other tag. A tag's UUID is its text, as DVID has it.
+pub const VERSIONS: [Version; 6] = [
+    version("a40d5c9c1f6b4d0ea1f0d4b6c7e8f901", "", true, None, 0),
+    version("b7e21f8450aa4c3d9e0b1c2d3e4f5061", "", true, Some(0), 1),
+    version("c3340d6e7f1842a5b6c7d8e9fa0b1c2d", "", false, Some(1), 2),
+    version("b70f9a8b7c6d4e5fa0b1c2d3e4f50617", "exp", false, Some(0), 3),
+    version("v1.0", "tag-v1.0", true, Some(1), 1),
+    version("v1", "tag-v1", true, Some(1), 1),
 ];
 
 /// Everything that a demo server serves.
@@ -140,9 +162,9 @@ impl Dataset {
     pub(super) fn new(alias: &'static str, instances: Vec<InstanceSpec>) -> Self {
         let mut mappings = HashMap::new();
         for spec in instances.iter().filter(|spec| matches!(spec.kind, Kind::LabelMap(_))) {
-            for version in 0..VERSIONS.len() {
+            for (version, Version { data, .. }) in VERSIONS.iter().enumerate() {
                 // The root and its child differ in their bodies; the head is as its parent.
-                let salt = [0, 1000, 1000, 2000][version];
+                let salt = [0, 1000, 1000, 2000][if spec.versioned { *data } else { 0 }];
                 let pairs = if spec.data.n_voxels() > LARGEST_MAPPED {
                     Vec::new()
                 } else {
@@ -184,11 +206,10 @@ impl Dataset {
         }
         let finer = Scale(scale.0 - 1);
         let first = voxel * Coordinate::splat(2);
-        let eight = std::array::from_fn(|n| {
-            let n = i64::try_from(n).expect("eight children");
-            self.voxel_at(version, spec, finer, first + Coordinate::new(n >> 2 & 1, n >> 1 & 1, n & 1))
-        });
-        majority(eight)
+        let child = |z, y, x| self.voxel_at(version, spec, finer, first + Coordinate::new(z, y, x));
+        let row = |z, y| [child(z, y, 0), child(z, y, 1)];
+        let [[a, b], [c, d], [e, f], [g, h]] = [row(0, 0), row(0, 1), row(1, 0), row(1, 1)];
+        majority([a, b, c, d, e, f, g, h])
     }
 
     /// The body of a supervoxel of a labelmap at a version.
@@ -228,7 +249,8 @@ fn value(version: usize, spec: &InstanceSpec, voxel: Coordinate) -> u64 {
 fn image_value(version: usize, spec: &InstanceSpec, dtype: Dtype, at: Coordinate) -> u64 {
     let at = if spec.stored == Stored::Jpeg { Coordinate::new(at.z(), at.y() & !7, at.x() & !7) } else { at };
     // The branch and the open head changed the block at the origin.
-    let changed = version >= 2 && spec.versioned && spec.grid().block_of(at) == BlockIndex(Coordinate::ZERO);
+    let changed =
+        VERSIONS[version].data >= 2 && spec.versioned && spec.grid().block_of(at) == BlockIndex(Coordinate::ZERO);
     let gray = if changed { 255 - texture::gray(at) } else { texture::gray(at) };
     match dtype {
         Dtype::Uint8 => gray.into(),
