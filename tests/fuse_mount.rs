@@ -1,4 +1,5 @@
 //! Real mounts of a small tree: what the kernel makes of our answers, and how a mount lives and ends.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)]
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -259,7 +260,7 @@ impl TestMount {
 
     fn with(scratch: Scratch, options: &MountOptions) -> Self {
         let (tree, metrics) = (Arc::new(FakeTree::default()), Arc::new(Metrics::default()));
-        let served: Arc<dyn Serve> = tree.clone();
+        let served: Arc<dyn Serve> = Arc::<FakeTree>::clone(&tree);
         let mounted = fuse::mount(served, &scratch.mountpoint(), options, Arc::clone(&metrics)).unwrap();
         let (directory, stopper) = (mounted.mountpoint().to_owned(), mounted.stopper());
         let (ended, ending) = channel();

@@ -90,7 +90,7 @@ impl Catalog {
         apply_extents(&mut infos, options)?;
         let opened: Vec<Option<Opened>> = infos.iter().map(|info| open_instance(node, cache, info)).collect();
         let pyramids = pyramids(&infos);
-        let probes = probe_all(&infos, &opened, &pyramids)?;
+        let probes = probe_all(node, &infos, &opened, &pyramids)?;
         let mut entries = Vec::with_capacity(infos.len());
         for (index, info) in infos.iter().enumerate() {
             let entry = match (&info.voxels, pyramids.get(&index)) {
@@ -152,6 +152,7 @@ fn open_instance(node: &Node, cache: &BlockCache, info: &InstanceInfo) -> Option
 
 /// Looks once, and in parallel, which levels of each pyramid were ever computed.
 fn probe_all(
+    node: &Node,
     infos: &[InstanceInfo],
     opened: &[Option<Opened>],
     pyramids: &BTreeMap<usize, Candidates>,
@@ -164,7 +165,7 @@ fn probe_all(
                 scope.spawn(move || {
                     share
                         .iter()
-                        .map(|(index, candidates)| probe_one(infos, opened, **index, candidates))
+                        .map(|(index, candidates)| probe_one(node, infos, opened, **index, candidates))
                         .collect::<Vec<_>>()
                 })
             })
@@ -188,6 +189,7 @@ fn probe_all(
 const PROBE_THREADS: usize = 4;
 
 fn probe_one(
+    node: &Node,
     infos: &[InstanceInfo],
     opened: &[Option<Opened>],
     index: usize,
@@ -197,7 +199,7 @@ fn probe_one(
     let probe = data.map(|data| {
         computed_levels(&candidates.levels, data, |candidate: &Candidate, blocks| {
             let Some(opened) = &opened[candidate.instance] else { return Ok(Vec::new()) };
-            opened.instance.stored_blocks(candidate.scale, blocks)
+            node.stored_blocks(&opened.instance, candidate.scale, blocks)
         })
     });
     (index, probe.transpose())

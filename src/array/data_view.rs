@@ -47,7 +47,7 @@ impl<'a> DataView<'a> {
         let local = VoxelBox::new(begin, end.max(begin)).unwrap_or(VoxelBox::EMPTY);
         let whole = VoxelBox::from_shape(Coordinate::ZERO, self.voxels.shape()).unwrap_or(VoxelBox::EMPTY);
         if !begin.all_le(end) || !end.all_le(whole.end()) {
-            return Err(Error::OutOfBounds { wanted: local, data: whole, scale: Scale::FULL });
+            return Err(Error::out_of_bounds(local, whole, Scale::FULL));
         }
         self.array.read_voxels(Scale::FULL, local.translated(self.voxels.begin()))
     }

@@ -141,7 +141,7 @@ impl DvidArray {
         self.level(scale)?;
         let data = self.parts.spec.data.at_scale(scale);
         if !data.contains(wanted) {
-            return Err(Error::OutOfBounds { wanted, data, scale });
+            return Err(Error::out_of_bounds(wanted, data, scale));
         }
         self.read_voxels_or_fill(scale, wanted)
     }
@@ -344,7 +344,7 @@ impl Array for DvidArray {
     fn slices(&self, roi: Roi) -> Result<Vec<Range<u64>>, Error> {
         let (wanted, data) = (roi.to_voxels(self.voxel_size()), self.parts.spec.data);
         if !data.contains(wanted) {
-            return Err(Error::OutOfBounds { wanted, data, scale: Scale::FULL });
+            return Err(Error::out_of_bounds(wanted, data, Scale::FULL));
         }
         let local = wanted.translated(Coordinate::ZERO - data.begin());
         let range = |axis: usize| local.begin().axes()[axis].unsigned_abs()..local.end().axes()[axis].unsigned_abs();

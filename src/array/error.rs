@@ -18,15 +18,8 @@ pub enum Error {
         source: FetchError,
     },
     /// The caller asked for voxels outside the data, and not for fill.
-    #[error("{wanted} is not inside the data of scale {scale}, {data} (zyx voxels, half-open)")]
-    OutOfBounds {
-        /// What was asked for.
-        wanted: VoxelBox,
-        /// The data's box at that scale.
-        data: VoxelBox,
-        /// The scale.
-        scale: Scale,
-    },
+    #[error(transparent)]
+    OutOfBounds(Box<OutOfBounds>),
     /// The array has no such scale.
     #[error("the array has no scale {0}")]
     NoSuchScale(Scale),
@@ -51,13 +44,29 @@ pub enum Error {
     TooLarge(VoxelBox),
 }
 
+/// A box that is not inside the data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{wanted} is not inside the data of scale {scale}, {data} (zyx voxels, half-open)")]
+pub struct OutOfBounds {
+    /// What was asked for.
+    pub wanted: VoxelBox,
+    /// The data's box at that scale.
+    pub data: VoxelBox,
+    /// The scale.
+    pub scale: Scale,
+}
+
 impl Error {
+    pub(super) fn out_of_bounds(wanted: VoxelBox, data: VoxelBox, scale: Scale) -> Self {
+        Self::OutOfBounds(Box::new(OutOfBounds { wanted, data, scale }))
+    }
+
     /// What became of the request behind it, if there was one.
     #[must_use]
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Fetch { source, .. } => Some(source.source.kind()),
-            Self::OutOfBounds { .. }
+            Self::OutOfBounds(_)
             | Self::NoSuchScale(_)
             | Self::WrongDtype { .. }
             | Self::WrongLength { .. }
@@ -70,7 +79,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Fetch { source, .. } => source.source.kind().code(),
-            Self::OutOfBounds { .. } | Self::TooLarge(_) => "out_of_bounds",
+            Self::OutOfBounds(_) | Self::TooLarge(_) => "out_of_bounds",
             Self::NoSuchScale(_) => "no_such_scale",
             Self::WrongDtype { .. } => "wrong_dtype",
             Self::WrongLength { .. } => "bad_length",

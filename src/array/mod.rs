@@ -19,7 +19,7 @@ mod window;
 pub use catalog::{Catalog, CatalogError, CatalogOptions, Entry};
 pub use data_view::DataView;
 pub use dvid_array::{DvidArray, Source};
-pub use error::{Error, MetadataError, NoSuchModule};
+pub use error::{Error, MetadataError, NoSuchModule, OutOfBounds};
 pub use read_voxels::{ReadVoxels, ThenBytes};
 pub use spec::{ArrayKind, ArraySpec, Level, LevelSource, SpecError};
 pub use traits::{Array, Axis};

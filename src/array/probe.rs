@@ -6,6 +6,8 @@ use super::levels::{Candidate, parent, probe_boxes};
 
 /// Blocks along an axis of a probed box: 4^3 = 64 blocks at most are looked at.
 const PROBE_EDGE: i64 = 4;
+/// Voxels along an axis of a probed box: larger requests make the server take a lock over all requests.
+const PROBE_VOXELS: i64 = 256;
 
 /// What a look at a few blocks told.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +30,9 @@ pub(super) fn computed_levels<E>(
 ) -> Result<Probe, E> {
     let mut probe = Probe { n_levels: levels.len(), sample: Vec::new(), left_out: Vec::new() };
     let Some(fine) = levels.first().and_then(|level| Grid::new(level.block_shape)) else { return Ok(probe) };
-    for wanted in probe_boxes(fine, data, PROBE_EDGE) {
+    let largest = fine.block_shape().axes().into_iter().fold(1, i64::max);
+    let edge = (PROBE_VOXELS / largest).clamp(1, PROBE_EDGE);
+    for wanted in probe_boxes(fine, data, edge) {
         probe.sample = stored(&levels[0], BlockBox(wanted))?;
         if !probe.sample.is_empty() {
             break;

@@ -137,6 +137,9 @@ pub(super) struct ServerArgs {
     /// Fetch nothing before it is asked for
     #[arg(long)]
     pub(super) no_prefetch: bool,
+    /// All waits for the server are this many times as long: for tests
+    #[arg(long, hide = true, value_name = "FACTOR", default_value_t = 1.0)]
+    pub(super) time_scale: f64,
 }
 
 /// What is told to whom.
@@ -338,7 +341,14 @@ impl LogArgs {
         let level = match (&self.from_environment, self.quiet, self.verbose) {
             (Some(filter), _, _) => return filter.clone(),
             (None, true, _) => "error",
-            (None, false, 0) => "info",
+            // Whom nobody asked for a log is told what goes wrong; a file tells the whole story.
+            (None, false, 0) => {
+                if self.log_file.is_some() {
+                    "info"
+                } else {
+                    "warn"
+                }
+            }
             (None, false, 1) => "debug",
             (None, false, _) => "trace",
         };

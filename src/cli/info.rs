@@ -69,7 +69,7 @@ fn word(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(values) => values.iter().map(word).collect::<Vec<_>>().join(","),
-        other => other.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
 
@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_control_characters_are_not_printed() {
-        let lines = table(vec![["a", "bb"], ["ccc\u{1b}", "d"], ["é", ""]].map(|row| row.map(str::to_owned)).into());
+        let rows = [["a", "bb"], ["ccc\u{1b}", "d"], ["é", ""]];
+        let lines = table(rows.map(|row| row.map(str::to_owned)).into());
         assert_eq!(lines, ["a     bb", "ccc\u{fffd}  d", "é"]);
     }
 

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::array::{Catalog, CatalogOptions};
 use crate::cache::{BlockCache, CacheConfig};
-use crate::dvid::{Address, HttpConfig, InstanceKind, Node, NodeOptions};
+use crate::dvid::{Address, HttpConfig, InstanceKind, Node, NodeOptions, OpenError};
 use crate::logging::Chain;
 use crate::metrics::Metrics;
 
@@ -48,7 +48,8 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         token_file: args.token_file.clone(),
         insecure_token: args.insecure_token,
         ..HttpConfig::default()
-    };
+    }
+    .scaled(args.time_scale.clamp(0.001, 1000.0));
     let memory_bytes = args.memory_bytes();
     let options = NodeOptions {
         ttl: args.ttl,
@@ -58,7 +59,8 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         ..NodeOptions::default()
     };
     let node = Node::open(address, http, options, Arc::clone(&metrics)).map_err(|error| {
-        Failure::new(if error.is_usage() { USAGE } else { MOUNT }, format!("{address}: {}", Chain(&error)))
+        let code = if error.is_usage() { USAGE } else { MOUNT };
+        Failure::new(code, format!("{address}: {}: {}", Chain(&error), advice(&error)))
     })?;
     let has_bodies = node
         .instances
@@ -78,6 +80,19 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
     let catalog = Catalog::open(&node, &cache, &options)
         .map_err(|error| Failure::mount(format!("{address}: {}", Chain(&error))))?;
     Ok(Opened { node, catalog, cache, metrics })
+}
+
+/// What can be done about a node that does not open.
+fn advice(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Address(_) => "write http://HOST:PORT/UUID",
+        OpenError::Token(_) => "see --token-file in `dvidfs mount --help`",
+        OpenError::Denied(_) => "ask who runs the server for a token",
+        OpenError::Unreachable(_) => "check the address, and that the server runs; --mount-wait waits for longer",
+        OpenError::NotDvid { .. } => "check host and port",
+        OpenError::BadRef { .. } => "check the UUID and the branch",
+        OpenError::Failed(_) => "look into the server's log",
+    }
 }
 
 /// The patience of reads: below the time after which an administrator's setting would abort the whole mount.

@@ -206,10 +206,9 @@ impl Dataset {
         }
         let finer = Scale(scale.0 - 1);
         let first = voxel * Coordinate::splat(2);
-        let child = |z, y, x| self.voxel_at(version, spec, finer, first + Coordinate::new(z, y, x));
-        let row = |z, y| [child(z, y, 0), child(z, y, 1)];
-        let [[a, b], [c, d], [e, f], [g, h]] = [row(0, 0), row(0, 1), row(1, 0), row(1, 1)];
-        majority([a, b, c, d, e, f, g, h])
+        let child =
+            |n: i64| self.voxel_at(version, spec, finer, first + Coordinate::new(n >> 2 & 1, n >> 1 & 1, n & 1));
+        majority([0, 1, 2, 3, 4, 5, 6, 7].map(child))
     }
 
     /// The body of a supervoxel of a labelmap at a version.

@@ -28,11 +28,8 @@ use super::endpoint::{encoded, is_allowed};
 use super::error::{Error, ErrorKind};
 use super::http_config::{Ask, HttpConfig};
 use super::pace::Paced;
-use super::server_info::{SERVER_INFO, ServerInfo};
 use super::token::{Token, TokenError, is_private};
 
-/// An answer of metadata is never larger.
-pub(super) const METADATA_LIMIT: u64 = 64 << 20;
 /// So much of the body of an error is read, to keep the connection and to repeat the server's words.
 const ERROR_BODY_LIMIT: u64 = 64 << 10;
 /// Kept connections that are idle for longer are closed.
@@ -136,14 +133,6 @@ impl Server {
             body.reserve(usize::try_from(length.unwrap_or(0).min(ask.limit)).unwrap_or(0));
             reader.read_to_end(body).map(drop)
         })
-    }
-
-    /// What the server says about itself.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get), and if no DVID answers.
-    pub fn server_info(&self) -> Result<ServerInfo, Error> {
-        ServerInfo::parse(&self.get(SERVER_INFO, METADATA_LIMIT)?)
     }
 
     /// One attempt, whose answer `receive` reads to its end as it comes; it also gets the length that is claimed.

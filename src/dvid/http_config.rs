@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::pace::SlowRate;
 
+/// An answer of metadata is never larger.
+pub(super) const METADATA_LIMIT: u64 = 64 << 20;
+
 /// How a server is spoken to.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -55,4 +58,22 @@ pub(super) struct Ask<'a> {
     pub(super) first_byte: Duration,
     /// More bytes than this are no right answer.
     pub(super) limit: u64,
+}
+
+impl HttpConfig {
+    /// The same with all waits this many times as long: tests do not wait for minutes.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        let scaled = |wait: Duration| wait.mul_f64(factor);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // a small count
+        let bytes = (self.slow_rate.bytes as f64 * factor) as u64;
+        Self {
+            connect: scaled(self.connect),
+            first_byte: scaled(self.first_byte),
+            per_read: scaled(self.per_read),
+            slow_rate: SlowRate { bytes, window: scaled(self.slow_rate.window) },
+            mapping_first_byte: scaled(self.mapping_first_byte),
+            ..self
+        }
+    }
 }

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::geometry::{BlockBox, BlockIndex, Scale};
 use crate::metrics::{Counter, Metrics};
 
 use super::address::Address;
 use super::endpoint::instance_path;
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::Freshness;
-use super::http::{METADATA_LIMIT, Server};
-use super::http_config::HttpConfig;
+use super::http::Server;
+use super::http_config::{HttpConfig, METADATA_LIMIT};
 use super::info::{InstanceInfo, NoVoxels};
 use super::instance::{Instance, MappingOptions, info_at};
 use super::open_error::OpenError;
@@ -154,6 +155,14 @@ impl Node {
         let mapping =
             MappingOptions { apart: self.options.mapping_apart, limit_bytes: self.options.mapping_limit_bytes };
         Instance::new(self.http.clone(), &self.uuid, info, self.freshness(info), mapping).map(Arc::new)
+    }
+
+    /// Which blocks of a box an instance of this node stores, asked as patiently as everything at the mount.
+    ///
+    /// # Errors
+    /// If the server does not tell in time.
+    pub fn stored_blocks(&self, of: &Instance, scale: Scale, blocks: BlockBox) -> Result<Vec<BlockIndex>, Error> {
+        Patience { server: &self.http, limit: self.options.patience }.wait_for(|| of.stored_blocks(scale, blocks))
     }
 
     /// When the node last changed, as unix seconds: the time of its files.

@@ -4,7 +4,8 @@ use std::error::Error as _;
 
 use super::endpoint::encoded;
 use super::error::{Error, ErrorKind};
-use super::http::{METADATA_LIMIT, Server};
+use super::http::Server;
+use super::http_config::METADATA_LIMIT;
 use super::repo_info::{NodeInfo, RepoInfo};
 
 /// Why a ref means no node.

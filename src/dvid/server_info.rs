@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::answer::words_of;
 use super::error::{Error, ErrorKind};
+use super::http::Server;
+use super::http_config::METADATA_LIMIT;
 use super::server_time::{go_duration, unix_seconds};
 
 /// Path of the request.
@@ -19,6 +21,16 @@ pub struct ServerInfo {
     pub mode: String,
     /// When it runs since, if it tells.
     pub start: Option<ServerStart>,
+}
+
+impl Server {
+    /// What the server says about itself.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and if no DVID answers.
+    pub fn server_info(&self) -> Result<ServerInfo, Error> {
+        ServerInfo::parse(&self.get(SERVER_INFO, METADATA_LIMIT)?)
+    }
 }
 
 impl ServerInfo {

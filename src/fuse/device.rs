@@ -53,11 +53,20 @@ pub(super) fn unmount_unused(mountpoint: &Path) -> Result<(), String> {
     }
 }
 
+/// Whether this user can open the device at all.
+pub(super) fn check_device() -> Result<(), MountError> {
+    open_device().map(drop)
+}
+
 fn open_device() -> Result<File, MountError> {
-    OpenOptions::new().read(true).write(true).open(DEVICE).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => MountError::NoDevice,
-        io::ErrorKind::PermissionDenied => MountError::DeviceDenied,
-        _ => MountError::Device(error),
+    OpenOptions::new().read(true).write(true).open(DEVICE).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            MountError::NoDevice
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            MountError::DeviceDenied
+        } else {
+            MountError::Device(error)
+        }
     })
 }
 
@@ -96,9 +105,12 @@ fn mount_by_helper(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd,
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => MountError::NoHelper,
-            _ => refused(format!("{FUSERMOUNT}: {error}")),
+        .map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                MountError::NoHelper
+            } else {
+                refused(format!("{FUSERMOUNT}: {error}"))
+            }
         })?;
     drop(theirs);
     let device = receive_device(&ours);

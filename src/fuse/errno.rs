@@ -53,13 +53,18 @@ fn errno_of_array(error: &array::Error) -> Errno {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
+    use crate::cache::FetchError;
     use crate::dvid;
-    use crate::geometry::{Coordinate, VoxelBox};
+    use crate::geometry::{BlockIndex, Coordinate, Scale, VoxelBox};
 
     fn fetch(kind: ErrorKind) -> array::Error {
-        array::Error::Dvid(Arc::new(dvid::Error::new(kind, "/api/node/x/gray/raw")))
+        let source = Arc::new(dvid::Error::new(kind, "/api/node/x/gray/raw"));
+        let block = BlockIndex(Coordinate::ZERO);
+        let source = FetchError { source, scale: Scale::FULL, block, attempts: 1, waited: Duration::ZERO };
+        array::Error::Fetch { array: "gray".into(), source }
     }
 
     fn read(source: array::Error) -> vfs::Error {
@@ -73,9 +78,8 @@ mod tests {
     #[test]
     fn each_error_has_the_errno_of_the_published_table() {
         let wrong_length = || array::Error::WrongLength { got: 1, wanted: 2 };
-        let corner = Coordinate::new(0, 0, 0);
-        let outside =
-            array::Error::OutOfBounds { asked: VoxelBox::new(corner, corner).expect("an empty box is a box") };
+        let empty = VoxelBox::EMPTY;
+        let outside = array::OutOfBounds { wanted: empty, data: empty, scale: Scale::FULL };
         let mut table = vec![
             (vfs::Error::NoSuchName, libc::ENOENT),
             (vfs::Error::NameTooLong, libc::ENAMETOOLONG),
@@ -86,7 +90,7 @@ mod tests {
             (vfs::Error::ReaderKilled, libc::EINTR),
             (vfs::Error::ShuttingDown, libc::EIO),
             (read(wrong_length()), libc::EIO),
-            (read(outside), libc::EIO),
+            (read(array::Error::OutOfBounds(Box::new(outside))), libc::EIO),
             (read(fetch(ErrorKind::Denied)), libc::EACCES),
             (read(fetch(ErrorKind::IdentityChanged)), libc::ESTALE),
         ];

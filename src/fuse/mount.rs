@@ -6,9 +6,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::statfs::statfs;
 
-use super::device::{detach, mount_device, unmount_unused};
+use super::device::{check_device, detach, mount_device, unmount_unused};
 use super::mountinfo::{MountEntry, mount_at};
 
 /// How a mount is made.
@@ -127,9 +129,10 @@ pub(super) fn make_mount(mountpoint: &Path, options: &MountOptions) -> Result<Ne
 /// As those of the mount itself.
 pub fn check_mountpoint(mountpoint: &Path, replace: bool) -> Result<(), MountError> {
     match check_directory(mountpoint) {
-        Err(MountError::Dead(_)) if replace => Ok(()),
-        checked => checked.map(|_| ()),
+        Err(MountError::Dead(_)) if replace => {}
+        checked => drop(checked?),
     }
+    check_device()
 }
 
 /// Takes away a mount of ours whose program has died. Any other directory is left alone.
@@ -224,8 +227,9 @@ fn check_free(resolved: &Path) -> Result<(), MountError> {
     if names.next().is_some() { Err(MountError::NotEmpty(resolved.to_owned())) } else { Ok(()) }
 }
 
+/// Whether the program behind a mount has died. `stat` may still answer from what the kernel remembers, `statfs` asks.
 fn is_dead(path: &Path) -> bool {
-    fs::metadata(path).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+    statfs(path).is_err_and(|errno| errno == Errno::ENOTCONN)
 }
 
 fn entry_at(resolved: &Path) -> Result<Option<MountEntry>, MountError> {
@@ -246,10 +250,12 @@ fn resolve_parent(path: &Path) -> Result<PathBuf, MountError> {
 }
 
 fn unusable(path: &Path, why: io::Error) -> MountError {
-    match why.kind() {
-        io::ErrorKind::NotFound => MountError::Missing(path.to_owned()),
-        io::ErrorKind::NotADirectory => MountError::NotADirectory(path.to_owned()),
-        _ => MountError::Unusable { mountpoint: path.to_owned(), why },
+    if why.kind() == io::ErrorKind::NotFound {
+        MountError::Missing(path.to_owned())
+    } else if why.kind() == io::ErrorKind::NotADirectory {
+        MountError::NotADirectory(path.to_owned())
+    } else {
+        MountError::Unusable { mountpoint: path.to_owned(), why }
     }
 }
 

@@ -84,7 +84,7 @@ fn label_faults() -> Vec<Case> {
 
 /// A mount whose times are a hundredth of the usual, and whose readers are never cached ahead.
 fn mounted(demo: &Demo, more: &[&str]) -> Mounted {
-    let options = ["--settle", "0", "--no-prefetch", "--time-scale", "0.01", "--patience", "30s"];
+    let options = ["--settle", "0", "--no-prefetch", "--time-scale", "0.02", "--patience", "30s"];
     Mounted::new(&format!("{}/a40d", demo.origin()), &[&options, more].concat())
 }
 
@@ -191,7 +191,12 @@ fn a_block_that_a_clean_stream_leaves_out_is_the_fill_value() {
     let demo = test_demo();
     let mounted = mounted(&demo, &[]);
     let target = &targets(&mounted, demo.dataset(), &["gray"], "", "subvolblocks")[0];
-    demo.set_faults(vec![Fault { matches: target.matches.clone(), nth: 0, count: ALWAYS, kind: FaultKind::BlockLeftOut }]);
+    demo.set_faults(vec![Fault {
+        matches: target.matches.clone(),
+        nth: 0,
+        count: ALWAYS,
+        kind: FaultKind::BlockLeftOut,
+    }]);
     assert_eq!(read(target), Ok(vec![0; target.expected.len()]), "D8");
     assert!(demo.fault_hits(0) > 0);
 }
@@ -202,7 +207,7 @@ fn a_mapping_that_is_still_loaded_gives_no_wrong_body() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
-    let loading = Duration::from_secs(3);
+    let loading = Duration::from_secs(12);
     let options = DemoOptions { dataset: Dataset::test(), mapping_loads_for: loading, ..DemoOptions::default() };
     let demo = Demo::start(options).unwrap();
     let started = Instant::now();

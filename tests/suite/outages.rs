@@ -41,7 +41,8 @@ fn a_server_killed_under_eight_readers_and_started_again_costs_no_byte() {
     for name in ["gray", "holes", "odd48", "u16", "f32", "neg"] {
         let spec = demo.dataset().instance(name).unwrap();
         for chunk in chunks(&mounted, name) {
-            let expected = file_values(demo.dataset(), 0, &spec, levels(&mounted.root().join(name))[0].scale, false, chunk.voxels);
+            let expected =
+                file_values(demo.dataset(), 0, &spec, levels(&mounted.root().join(name))[0].scale, false, chunk.voxels);
             work.push((chunk.path, expected));
         }
     }
@@ -67,7 +68,8 @@ fn a_server_killed_under_eight_readers_and_started_again_costs_no_byte() {
     let at_death = next.load(Ordering::SeqCst);
     assert!(at_death < work.len(), "the readers were still reading");
     std::thread::sleep(Duration::from_secs(3));
-    let again = Demo::start(DemoOptions { dataset: Dataset::test(), port: Some(port), ..DemoOptions::default() }).unwrap();
+    let again =
+        Demo::start(DemoOptions { dataset: Dataset::test(), port: Some(port), ..DemoOptions::default() }).unwrap();
     let n: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
     assert_eq!(n, work.len());
     assert!(again.count("blocks") > 0, "the rest came from the server that was started again");
@@ -158,7 +160,8 @@ fn cached_reads_are_quick_beside_hanging_fetches() {
     let expected = file_values(demo.dataset(), 0, &spec, level.scale, false, cached.voxels);
     assert!(fs::read(&cached.path).unwrap() == expected);
     demo.set_faults(vec![hang("subvolblocks")]);
-    let mut hanging: Vec<_> = (0..256).map(|n| reader(&chunk_of(level, Coordinate::new(n + 7, 3, 5)).path, false)).collect();
+    let mut hanging: Vec<_> =
+        (0..256).map(|n| reader(&chunk_of(level, Coordinate::new(n + 7, 3, 5)).path, false)).collect();
     let end = Instant::now() + Duration::from_secs(20);
     while mounted.waiting().is_some_and(|waiting| waiting < 256) && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(50));
@@ -213,9 +216,9 @@ fn memory_stays_within_its_budget() {
     let demo = Demo::start(DemoOptions { dataset: Dataset::large(), ..DemoOptions::default() }).unwrap();
     let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0", "--memory", "64M"]);
     let mut most = 0;
-    for (name, n_chunks) in [("grayscale", 400), ("segmentation", 100)] {
+    for (name, n_chunks) in [("grayscale", 400_i64), ("segmentation", 100)] {
         let level = &levels(&mounted.root().join(name))[0];
-        let read = |n| fs::read(chunk_of(level, Coordinate::new(9, n % 20, n / 20)).path).unwrap();
+        let read = |n: i64| fs::read(chunk_of(level, Coordinate::new(9, n % 20, n / 20)).path).unwrap();
         std::thread::scope(|scope| {
             for part in 0..4 {
                 scope.spawn(move || (0..n_chunks).filter(|n| n % 4 == part).map(read).for_each(drop));

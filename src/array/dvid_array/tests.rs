@@ -131,7 +131,7 @@ proptest! {
             let expected: Vec<u16> = wanted.indices().map(|voxel| model(voxel, stored)).collect();
             prop_assert_eq!(read.into_raw_vec_and_offset().0, expected);
         } else {
-            let refused = matches!(array.read(roi), Err(Error::OutOfBounds { .. }));
+            let refused = matches!(array.read(roi), Err(Error::OutOfBounds(_)));
             prop_assert!(refused);
             let filled = array.read_voxels_or_fill(Scale::FULL, wanted).unwrap().into_typed::<u16>().unwrap();
             let expected: Vec<u16> = wanted.indices().map(|voxel| model(voxel, stored)).collect();

@@ -41,7 +41,8 @@ fn defaults_are_those_of_the_help() {
     assert_eq!((server.mount_wait, server.ttl), (Duration::from_secs(10), Duration::from_secs(5)));
     assert_eq!(server.settle, Duration::from_secs(600));
     assert!((64 << 20..=1 << 30).contains(&server.memory_bytes()));
-    assert_eq!(log.filter(), "dvidfs=info");
+    assert_eq!(log.filter(), "dvidfs=warn");
+    assert_eq!(mount_args("host:1/abc /m --log-file log").log.filter(), "dvidfs=info");
 }
 
 #[test]

@@ -3,5 +3,5 @@
 mod mounted;
 mod oracle;
 
-pub use mounted::{Mounted, mount_tests_can_run, time_limit};
-pub use oracle::{chunk_of, file_values, Chunk, Level, levels};
+pub(crate) use mounted::{Mounted, mount_tests_can_run, time_limit};
+pub(crate) use oracle::{Chunk, chunk_of, file_values, levels};

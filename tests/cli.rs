@@ -1,0 +1,322 @@
+//! The program itself: what it prints, its exit codes, and daemons that come and go.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)]
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dvidfs::demo::{Dataset, Demo, DemoOptions};
+use dvidfs::fuse;
+
+/// No step of these tests may take longer: the first mount waits for data to be made up.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// One server for all tests of this file.
+static DEMO: LazyLock<Demo> = LazyLock::new(|| {
+    Demo::start(DemoOptions { dataset: Dataset::test(), ..DemoOptions::default() }).expect("loopback has free ports")
+});
+
+fn source() -> String {
+    format!("{}/{}", DEMO.origin(), DEMO.dataset().root())
+}
+
+/// A directory with an empty one in it to mount at. Whatever is mounted there is gone with this value.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        let scratch = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(scratch.mountpoint()).unwrap();
+        scratch
+    }
+
+    fn mountpoint(&self) -> PathBuf {
+        self.0.path().canonicalize().unwrap().join("mount")
+    }
+
+    fn is_mounted(&self) -> bool {
+        let mountpoint = self.mountpoint();
+        fuse::mounts().unwrap().iter().any(|entry| entry.mount_point == mountpoint)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let mountpoint = self.mountpoint();
+        for entry in fuse::mounts().unwrap().into_iter().filter(|entry| entry.mount_point == mountpoint) {
+            if let Some(connection) = entry.connection() {
+                let _ = fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1");
+            }
+            let _ = Command::new("umount").arg("-l").arg(&mountpoint).status();
+        }
+    }
+}
+
+fn dvidfs() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dvidfs"));
+    command.env_remove("DVIDFS_LOG").env_remove("DVID_TOKEN_FILE").stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end, or kills it at the limit.
+fn run(command: &mut Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = child.id();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    receiver.recv_timeout(LIMIT).unwrap_or_else(|_| {
+        let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+        panic!("{command:?} ends in time")
+    })
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A failure is one line on standard error, with its exit code.
+#[track_caller]
+fn check_refusal(command: &mut Command, code: i32, words: &str) {
+    let output = run(command);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
+    assert!(said.contains(words), "{command:?}: {said}");
+    assert!(said.starts_with("dvidfs: ") && said.lines().count() == 1, "{command:?}: {said}");
+    assert!(output.stdout.is_empty());
+}
+
+fn can_mount(test: &str) -> bool {
+    if std::env::var_os("DVIDFS_SKIP_MOUNT_TESTS").is_some_and(|value| value == "1") {
+        println!("SKIPPED: {test}: DVIDFS_SKIP_MOUNT_TESTS=1");
+        return false;
+    }
+    assert!(Path::new("/dev/fuse").exists(), "no /dev/fuse: set DVIDFS_SKIP_MOUNT_TESTS=1 to skip the mount tests");
+    true
+}
+
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn mount_in_background(scratch: &Scratch, options: &[&str]) {
+    let output = run(dvidfs().arg(source()).arg(scratch.mountpoint()).args(options));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(scratch.mountpoint().join("README.txt").is_file(), "the mount can be read as soon as the command is back");
+}
+
+fn pid_of_daemon(scratch: &Scratch) -> i32 {
+    let stats = fs::read_to_string(scratch.mountpoint().join(".dvidfs/stats.json")).unwrap();
+    let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+    i32::try_from(stats["pid"].as_i64().unwrap()).unwrap()
+}
+
+fn kill(signal: &str, pid: u32) {
+    assert!(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap().success());
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < LIMIT, "{what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn has_ended(pid: i32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat"));
+    !state.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// A mount in front of the terminal, once it can be read.
+fn mount_in_front(scratch: &Scratch) -> Child {
+    let child = dvidfs()
+        .args(["-f", "-q"])
+        .arg(source())
+        .arg(scratch.mountpoint())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("the mount can be read", || scratch.mountpoint().join("README.txt").is_file());
+    child
+}
+
+#[test]
+fn a_wrong_line_costs_one_line_and_exit_code_1() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    check_refusal(&mut dvidfs(), 1, "dvidfs --help");
+    check_refusal(dvidfs().arg("--nonsense"), 1, "--nonsense");
+    check_refusal(dvidfs().args(["ftp://host/abc", "/tmp"]), 1, "http://");
+    check_refusal(dvidfs().args(["host:1/../abc", "/tmp"]), 1, "ref");
+    let inside = scratch.mountpoint().join("log");
+    check_refusal(
+        dvidfs().arg("-f").arg(source()).arg(scratch.mountpoint()).arg("--token-file").arg(&inside),
+        1,
+        "below the mountpoint",
+    );
+    let no_json = scratch.0.path().join("metadata");
+    fs::write(&no_json, "[]").unwrap();
+    check_refusal(dvidfs().arg(source()).arg(scratch.mountpoint()).arg("--metadata").arg(&no_json), 1, "--metadata");
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for (option, words) in [("--help", "Examples:"), ("--version", env!("CARGO_PKG_VERSION"))] {
+        let output = run(dvidfs().arg(option));
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8(output.stdout).unwrap().contains(words));
+    }
+}
+
+#[test]
+fn a_server_or_node_that_is_not_there_is_exit_code_32() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for front in [true, false] {
+        let mut command = dvidfs();
+        command.arg(format!("http://{closed}/abc")).arg(scratch.mountpoint()).args(["--mount-wait", "200ms"]);
+        if front {
+            command.arg("-f");
+        }
+        check_refusal(&mut command, 32, "check the address");
+        let mut command = dvidfs();
+        command.arg(format!("{}/ffffffff", DEMO.origin())).arg(scratch.mountpoint());
+        if front {
+            command.arg("-f");
+        }
+        check_refusal(&mut command, 32, "check the UUID");
+    }
+    check_refusal(dvidfs().arg("info").arg(format!("{}/ffffffff", DEMO.origin())), 32, "check the UUID");
+    assert!(!scratch.is_mounted());
+}
+
+#[test]
+fn info_shows_a_node_without_a_mount() {
+    let output = run(dvidfs().arg("info").arg(source()));
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(text.contains(DEMO.dataset().root()) && text.contains("SHAPE") && text.contains("uint8"), "{text}");
+    let output = run(dvidfs().args(["info", "--json"]).arg(source()));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["node"]["uuid"], DEMO.dataset().root());
+    assert!(json["arrays"].as_array().unwrap().iter().any(|array| array["dtype"] == "uint8"));
+}
+
+#[test]
+fn a_mountpoint_that_cannot_be_one_is_refused_with_exit_code_32() {
+    if !can_mount("a_mountpoint_that_cannot_be_one_is_refused_with_exit_code_32") {
+        return;
+    }
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let full = scratch.0.path();
+    let file = full.join("file");
+    fs::write(&file, "").unwrap();
+    for (dir, words) in [
+        (full.join("missing"), "make the directory first"),
+        (file, "is not a directory"),
+        (full.to_owned(), "is not empty"),
+        (PathBuf::from("/proc"), "mountpoint of a proc file system"),
+    ] {
+        for front in [true, false] {
+            let mut command = dvidfs();
+            command.arg(source()).arg(&dir);
+            if front {
+                command.arg("-f");
+            }
+            check_refusal(&mut command, 32, words);
+        }
+    }
+    check_refusal(dvidfs().arg("umount").arg(scratch.mountpoint()), 32, "no mount");
+    check_refusal(dvidfs().arg("umount").arg("/proc"), 32, "not one of dvidfs");
+}
+
+#[test]
+fn a_daemon_serves_until_it_is_unmounted() {
+    if !can_mount("a_daemon_serves_until_it_is_unmounted") {
+        return;
+    }
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let log = scratch.0.path().join("log");
+    mount_in_background(&scratch, &["--log-file", log.to_str().unwrap()]);
+    let pid = pid_of_daemon(&scratch);
+    check_refusal(dvidfs().arg(source()).arg(scratch.mountpoint()), 32, "already has a dvidfs mount");
+    let open = fs::File::open(scratch.mountpoint().join("README.txt")).unwrap();
+    check_refusal(dvidfs().arg("umount").arg(scratch.mountpoint()), 32, "--lazy");
+    assert!(scratch.is_mounted());
+    drop(open);
+    let output = run(dvidfs().arg("umount").arg(scratch.mountpoint()));
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), ""));
+    assert!(!scratch.is_mounted());
+    wait_for("the daemon ends with its mount", || has_ended(pid));
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("mounted") && log.contains("unmounted"), "{log}");
+}
+
+#[test]
+fn a_crash_stays_visible_until_it_is_cleared() {
+    if !can_mount("a_crash_stays_visible_until_it_is_cleared") {
+        return;
+    }
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let file = scratch.mountpoint().join("node.json");
+    for replace in [false, true] {
+        mount_in_background(&scratch, &[]);
+        let pid = pid_of_daemon(&scratch);
+        kill("KILL", pid.unsigned_abs());
+        wait_for("the daemon is gone", || has_ended(pid));
+        assert_eq!(fs::read(&file).unwrap_err().raw_os_error(), Some(libc::ENOTCONN), "a crash is not absence");
+        check_refusal(dvidfs().arg(source()).arg(scratch.mountpoint()), 32, "--replace");
+        if replace {
+            mount_in_background(&scratch, &["--replace"]);
+        }
+        let output = run(dvidfs().arg("umount").arg(scratch.mountpoint()));
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert!(!scratch.is_mounted());
+    }
+}
+
+#[test]
+fn signals_unmount_in_order() {
+    if !can_mount("signals_unmount_in_order") {
+        return;
+    }
+    let _alone = alone();
+    for signal in ["TERM", "INT", "HUP"] {
+        let scratch = Scratch::new();
+        let mut child = mount_in_front(&scratch);
+        kill("USR1", child.id());
+        let before = Instant::now();
+        kill(signal, child.id());
+        let status = child.wait().unwrap();
+        assert_eq!((status.code(), status.signal()), (Some(0), None), "{signal}");
+        assert!(before.elapsed() < Duration::from_secs(2), "{signal}: {:?}", before.elapsed());
+        assert!(!scratch.is_mounted(), "{signal}");
+    }
+}
+
+#[test]
+fn a_daemon_ends_on_sigterm_and_not_with_its_terminal() {
+    if !can_mount("a_daemon_ends_on_sigterm_and_not_with_its_terminal") {
+        return;
+    }
+    let _alone = alone();
+    let scratch = Scratch::new();
+    mount_in_background(&scratch, &[]);
+    let pid = pid_of_daemon(&scratch);
+    kill("HUP", pid.unsigned_abs());
+    thread::sleep(Duration::from_millis(200));
+    assert!(!has_ended(pid));
+    kill("TERM", pid.unsigned_abs());
+    wait_for("the daemon ends", || has_ended(pid));
+    assert!(!scratch.is_mounted());
+}
