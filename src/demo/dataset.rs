@@ -97,7 +97,7 @@ impl InstanceSpec {
     pub(super) fn is_stored(&self, scale: Scale, block: BlockIndex) -> bool {
         if scale == Scale::FULL {
             let in_data = !self.grid().block_box(block).intersect(self.data).is_empty();
-            return in_data && !(self.holes && texture::hash(block.0, 11).is_multiple_of(5));
+            return in_data && !(self.holes && texture::hash(block.0, 31).is_multiple_of(5));
         }
         if scale > self.max_scale() {
             return false;

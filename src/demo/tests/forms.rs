@@ -23,7 +23,8 @@ fn translated(text: &str) -> String {
         ("\"gray32\"", "\"holes\""),
         ("/grayscale/", "/gray/"),
         ("\"grayscale\"", "\"gray\""),
-        ("uuid:branch", "uuid:branch"),
+        // The first block of seg32 is another one here.
+        ("/seg32/blocks/32_32_32/0_0_0", "/seg32/blocks/32_32_32/32_0_0"),
     ];
     let versions = [
         ("653cea621da34bbcbb12949a4e937b29", VERSIONS[0].uuid),
