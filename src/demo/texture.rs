@@ -16,14 +16,15 @@ const HIGH_BIT: u64 = 1 << 61;
 
 /// A well-mixed number for a position: the finalizer of MurmurHash3 over its three axes.
 pub(super) fn hash(position: Coordinate, salt: u64) -> u64 {
-    let mut mixed = salt;
-    for axis in position.axes() {
-        mixed ^= axis.cast_unsigned();
-        mixed = (mixed ^ mixed >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        mixed = (mixed ^ mixed >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        mixed ^= mixed >> 33;
-    }
-    mixed
+    let [z, y, x] = position.axes();
+    mixed(mixed(mixed(salt, z), y), x)
+}
+
+fn mixed(salt: u64, axis: i64) -> u64 {
+    let mixed = salt ^ axis.cast_unsigned();
+    let mixed = (mixed ^ mixed >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let mixed = (mixed ^ mixed >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    mixed ^ mixed >> 33
 }
 
 /// The lowest byte.
@@ -83,14 +84,21 @@ impl Tile {
     }
 
     /// The cell of a voxel, the squared distance to its seed, and how much larger the one to the second nearest is.
+    ///
+    /// Plain arithmetic, because every voxel comes here and the tests run with little optimization.
     fn nearest(&self, voxel: Coordinate) -> (Coordinate, i64, i64) {
+        let [z, y, x] = voxel.axes();
         let (mut cell, mut nearest, mut second) = (self.index, i64::MAX, i64::MAX);
         for seed in &self.seeds {
-            let distance = squared(voxel - seed.at);
+            let [sz, sy, sx] = seed.at.axes();
+            let (dz, dy, dx) = (z - sz, y - sy, x - sx);
+            let distance = dz * dz + dy * dy + dx * dx;
             if distance < nearest {
-                (cell, second, nearest) = (seed.cell, nearest, distance);
-            } else {
-                second = second.min(distance);
+                second = nearest;
+                nearest = distance;
+                cell = seed.cell;
+            } else if distance < second {
+                second = distance;
             }
         }
         (cell, nearest, second - nearest)
@@ -98,10 +106,14 @@ impl Tile {
 
     /// Smooth noise between the corners, 0 to 255.
     fn smooth(&self, voxel: Coordinate) -> i64 {
-        let [z, y, x] = (voxel - self.index * Coordinate::splat(TILE)).axes();
-        let between = |[a, b]: [i64; 2], at: i64| a * (TILE - at) + b * at;
-        let plane = |plane: [[i64; 2]; 2]| between(plane.map(|row| between(row, x)), y);
-        between(self.corners.map(plane), z) / (TILE * TILE * TILE)
+        let [z, y, x] = voxel.axes();
+        // Tiles begin at multiples of a power of two.
+        let (z, y, x) = (z & (TILE - 1), y & (TILE - 1), x & (TILE - 1));
+        let between = |a: i64, b: i64, at: i64| a * (TILE - at) + b * at;
+        let [[[a, b], [c, d]], [[e, f], [g, h]]] = self.corners;
+        let front = between(between(a, b, x), between(c, d, x), y);
+        let back = between(between(e, f, x), between(g, h, x), y);
+        between(front, back, z) / (TILE * TILE * TILE)
     }
 }
 
@@ -114,10 +126,13 @@ thread_local! {
 
 /// Calls `f` with the tile of a voxel. Voxels come in rows, so it is mostly there already.
 fn with_tile<T>(voxel: Coordinate, f: impl FnOnce(&Tile) -> T) -> T {
-    let index = voxel.div_floor(Coordinate::splat(TILE));
-    let [z, y, x] = index.axes().map(|n| usize::from(n.to_le_bytes()[0]));
+    let [z, y, x] = voxel.axes();
+    // The shift rounds towards minus infinity, as a tile's index must.
+    let (z, y, x) = (z >> TILE.trailing_zeros(), y >> TILE.trailing_zeros(), x >> TILE.trailing_zeros());
+    let index = Coordinate::new(z, y, x);
+    let slot = usize::try_from(((z & 7) * 8 + (y & 7)) * 16 + (x & 15)).expect("below 1024");
     TILES.with_borrow_mut(|tiles| {
-        let slot = &mut tiles[(z % 8 * 8 + y % 8) * 16 + x % 16];
+        let slot = &mut tiles[slot];
         match slot {
             Some(tile) if tile.index == index => f(tile),
             _ => f(slot.insert(Tile::new(index))),
