@@ -211,6 +211,42 @@ impl Dataset {
         majority([0, 1, 2, 3, 4, 5, 6, 7].map(child))
     }
 
+    /// The values of a box of voxels, z slowest: each that of [`Dataset::voxel_at`], but fewer questions are asked.
+    pub(super) fn values(&self, version: usize, spec: &InstanceSpec, scale: Scale, voxels: VoxelBox) -> Vec<u64> {
+        let mut values = vec![0; usize::try_from(voxels.n_voxels()).expect("a request fits in memory")];
+        if scale > spec.max_scale() {
+            return values;
+        }
+        let ([z0, y0, x0], [_, ny, nx]) = (voxels.begin().axes(), voxels.shape().axes());
+        let mut set = |[z, y, x]: [i64; 3], value| {
+            let index = ((z - z0) * ny + (y - y0)) * nx + (x - x0);
+            values[usize::try_from(index).expect("a voxel lies in its box")] = value;
+        };
+        let wanted = voxels.intersect(spec.data.at_scale(scale));
+        if scale == Scale::FULL {
+            let stored = spec.grid().blocks_covering(wanted).filter(|&block| spec.is_stored(scale, block));
+            for part in stored.map(|block| spec.grid().block_box(block).intersect(wanted)) {
+                part.indices().for_each(|voxel| set(voxel.axes(), value(version, spec, voxel)));
+            }
+            return values;
+        }
+        // Plane by plane, because the voxels of full resolution below a whole block do not fit in memory.
+        let ([z0, y0, x0], [z1, y1, x1]) = (wanted.begin().axes(), wanted.end().axes());
+        for z in z0..z1 {
+            let children = VoxelBox::new([2 * z, 2 * y0, 2 * x0].into(), [2 * z + 2, 2 * y1, 2 * x1].into());
+            let finer = self.values(version, spec, Scale(scale.0 - 1), children.expect("a plane has a positive shape"));
+            let [ny, nx] = [2 * (y1 - y0), 2 * (x1 - x0)];
+            for (y, x) in (y0..y1).flat_map(|y| (x0..x1).map(move |x| (y, x))) {
+                let first = usize::try_from(2 * (y - y0) * nx + 2 * (x - x0)).expect("a voxel lies in its plane");
+                let (row, plane) =
+                    (usize::try_from(nx).expect("positive"), usize::try_from(ny * nx).expect("positive"));
+                let eight = [0, 1, row, row + 1, plane, plane + 1, plane + row, plane + row + 1];
+                set([z, y, x], majority(eight.map(|child| finer[first + child])));
+            }
+        }
+        values
+    }
+
     /// The body of a supervoxel of a labelmap at a version.
     #[must_use]
     pub fn body_of(&self, version: usize, labelmap: &str, supervoxel: u64) -> u64 {
@@ -225,6 +261,9 @@ impl Dataset {
 
 /// DVID's rule for labels of a coarser scale: the most frequent of the eight but 0, of equals the smaller.
 fn majority(mut eight: [u64; 8]) -> u64 {
+    if eight.iter().all(|&label| label == eight[0]) {
+        return eight[0];
+    }
     eight.sort_unstable();
     let mut best = (0, 0);
     for group in eight.chunk_by(|a, b| a == b) {

@@ -16,14 +16,15 @@ const HIGH_BIT: u64 = 1 << 61;
 
 /// A well-mixed number for a position: the finalizer of MurmurHash3 over its three axes.
 pub(super) fn hash(position: Coordinate, salt: u64) -> u64 {
-    let mut mixed = salt;
-    for axis in position.axes() {
-        mixed ^= axis.cast_unsigned();
-        mixed = (mixed ^ mixed >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        mixed = (mixed ^ mixed >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        mixed ^= mixed >> 33;
-    }
-    mixed
+    let [z, y, x] = position.axes();
+    mixed(mixed(mixed(salt, z), y), x)
+}
+
+fn mixed(salt: u64, axis: i64) -> u64 {
+    let mixed = salt ^ axis.cast_unsigned();
+    let mixed = (mixed ^ mixed >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let mixed = (mixed ^ mixed >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    mixed ^ mixed >> 33
 }
 
 /// The lowest byte.
@@ -39,13 +40,21 @@ fn squared(offset: Coordinate) -> i64 {
 struct Seed {
     cell: Coordinate,
     at: Coordinate,
+    /// How the cell looks.
+    look: u64,
+    supervoxel: u64,
 }
 
 /// The seed of a lattice cell, anywhere in it.
 fn seed(cell: Coordinate) -> Seed {
     let jitter = hash(cell, 1);
     let jitter = Coordinate::new(byte(jitter), byte(jitter >> 8), byte(jitter >> 16));
-    Seed { cell, at: cell.zip(jitter, |cell, jitter| cell * CELL + jitter * CELL / 256) }
+    Seed {
+        cell,
+        at: cell.zip(jitter, |cell, jitter| cell * CELL + jitter * CELL / 256),
+        look: hash(cell, 3),
+        supervoxel: supervoxel_of_cell(cell),
+    }
 }
 
 /// The 27 seeds around a lattice cell.
@@ -82,26 +91,37 @@ impl Tile {
         }
     }
 
-    /// The cell of a voxel, the squared distance to its seed, and how much larger the one to the second nearest is.
-    fn nearest(&self, voxel: Coordinate) -> (Coordinate, i64, i64) {
-        let (mut cell, mut nearest, mut second) = (self.index, i64::MAX, i64::MAX);
+    /// The seed of a voxel's cell, the squared distance to it, and how much larger the one to the second nearest is.
+    ///
+    /// Plain arithmetic, because every voxel comes here and the tests run with little optimization.
+    fn nearest(&self, voxel: Coordinate) -> (&Seed, i64, i64) {
+        let [z, y, x] = voxel.axes();
+        let (mut own, mut nearest, mut second) = (&self.seeds[0], i64::MAX, i64::MAX);
         for seed in &self.seeds {
-            let distance = squared(voxel - seed.at);
+            let [sz, sy, sx] = seed.at.axes();
+            let (dz, dy, dx) = (z - sz, y - sy, x - sx);
+            let distance = dz * dz + dy * dy + dx * dx;
             if distance < nearest {
-                (cell, second, nearest) = (seed.cell, nearest, distance);
-            } else {
-                second = second.min(distance);
+                second = nearest;
+                nearest = distance;
+                own = seed;
+            } else if distance < second {
+                second = distance;
             }
         }
-        (cell, nearest, second - nearest)
+        (own, nearest, second - nearest)
     }
 
     /// Smooth noise between the corners, 0 to 255.
     fn smooth(&self, voxel: Coordinate) -> i64 {
-        let [z, y, x] = (voxel - self.index * Coordinate::splat(TILE)).axes();
-        let between = |[a, b]: [i64; 2], at: i64| a * (TILE - at) + b * at;
-        let plane = |plane: [[i64; 2]; 2]| between(plane.map(|row| between(row, x)), y);
-        between(self.corners.map(plane), z) / (TILE * TILE * TILE)
+        let [z, y, x] = voxel.axes();
+        // Tiles begin at multiples of a power of two.
+        let (z, y, x) = (z & (TILE - 1), y & (TILE - 1), x & (TILE - 1));
+        let between = |a: i64, b: i64, at: i64| a * (TILE - at) + b * at;
+        let [[[a, b], [c, d]], [[e, f], [g, h]]] = self.corners;
+        let front = between(between(a, b, x), between(c, d, x), y);
+        let back = between(between(e, f, x), between(g, h, x), y);
+        between(front, back, z) / (TILE * TILE * TILE)
     }
 }
 
@@ -114,10 +134,13 @@ thread_local! {
 
 /// Calls `f` with the tile of a voxel. Voxels come in rows, so it is mostly there already.
 fn with_tile<T>(voxel: Coordinate, f: impl FnOnce(&Tile) -> T) -> T {
-    let index = voxel.div_floor(Coordinate::splat(TILE));
-    let [z, y, x] = index.axes().map(|n| usize::from(n.to_le_bytes()[0]));
+    let [z, y, x] = voxel.axes();
+    // The shift rounds towards minus infinity, as a tile's index must.
+    let (z, y, x) = (z >> TILE.trailing_zeros(), y >> TILE.trailing_zeros(), x >> TILE.trailing_zeros());
+    let index = Coordinate::new(z, y, x);
+    let slot = usize::try_from(((z & 7) * 8 + (y & 7)) * 16 + (x & 15)).expect("below 1024");
     TILES.with_borrow_mut(|tiles| {
-        let slot = &mut tiles[(z % 8 * 8 + y % 8) * 16 + x % 16];
+        let slot = &mut tiles[slot];
         match slot {
             Some(tile) if tile.index == index => f(tile),
             _ => f(slot.insert(Tile::new(index))),
@@ -128,11 +151,10 @@ fn with_tile<T>(voxel: Coordinate, f: impl FnOnce(&Tile) -> T) -> T {
 /// Gray of tissue: dark membranes, cells of different brightness with darker organelles, smooth noise and fine grain.
 /// From 38 to 231.
 pub(super) fn gray(voxel: Coordinate) -> u8 {
-    let (cell, nearest, beyond, smooth) = with_tile(voxel, |tile| {
-        let (cell, nearest, beyond) = tile.nearest(voxel);
-        (cell, nearest, beyond, tile.smooth(voxel))
+    let (look, nearest, beyond, smooth) = with_tile(voxel, |tile| {
+        let (seed, nearest, beyond) = tile.nearest(voxel);
+        (seed.look, nearest, beyond, tile.smooth(voxel))
     });
-    let look = hash(cell, 3);
     let grain = byte(hash(voxel, 2)) % 13;
     // Half the difference of squared distances over the distance of the seeds is the distance from the membrane.
     let depth = beyond * 4 / (2 * CELL);
@@ -149,7 +171,7 @@ pub(super) fn gray(voxel: Coordinate) -> u8 {
 
 /// The supervoxel of a voxel; one cell in 17 is no supervoxel.
 pub(super) fn supervoxel(voxel: Coordinate) -> u64 {
-    supervoxel_of_cell(with_tile(voxel, |tile| tile.nearest(voxel).0))
+    with_tile(voxel, |tile| tile.nearest(voxel).0.supervoxel)
 }
 
 fn supervoxel_of_cell(cell: Coordinate) -> u64 {
@@ -193,10 +215,13 @@ mod tests {
             let around = seeds_around(voxel.div_floor(Coordinate::splat(CELL)));
             let mut all: Vec<_> = around.map(|seed| (squared(voxel - seed.at), seed.cell)).collect();
             all.sort_by_key(|(distance, _)| *distance);
-            let (_, nearest, beyond) = with_tile(voxel, |tile| tile.nearest(voxel));
+            let (cell, nearest, beyond) = with_tile(voxel, |tile| {
+                let (seed, nearest, beyond) = tile.nearest(voxel);
+                (seed.cell, nearest, beyond)
+            });
             assert_eq!((nearest, beyond), (all[0].0, all[1].0 - all[0].0), "{voxel}");
             if all[0].0 < all[1].0 {
-                assert_eq!(with_tile(voxel, |tile| tile.nearest(voxel).0), all[0].1, "{voxel}");
+                assert_eq!(cell, all[0].1, "{voxel}");
             }
         }
     }

@@ -33,7 +33,18 @@ pub(super) fn values(
     labels: Labels<'_>,
     voxels: VoxelBox,
 ) -> Vec<u64> {
-    voxels.indices().map(|voxel| labels.apply(dataset.voxel_at(version, spec, scale, voxel))).collect()
+    let mut values = dataset.values(version, spec, scale, voxels);
+    if labels != Labels::Stored {
+        // Neighbours mostly have the same label.
+        let mut last = (0, labels.apply(0));
+        for label in &mut values {
+            if *label != last.0 {
+                last = (*label, labels.apply(*label));
+            }
+            *label = last.1;
+        }
+    }
+    values
 }
 
 /// Values as little-endian voxels.
