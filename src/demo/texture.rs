@@ -38,7 +38,6 @@ fn squared(offset: Coordinate) -> i64 {
 
 #[derive(Clone, Copy)]
 struct Seed {
-    cell: Coordinate,
     at: Coordinate,
     /// How the cell looks.
     look: u64,
@@ -50,7 +49,6 @@ fn seed(cell: Coordinate) -> Seed {
     let jitter = hash(cell, 1);
     let jitter = Coordinate::new(byte(jitter), byte(jitter >> 8), byte(jitter >> 16));
     Seed {
-        cell,
         at: cell.zip(jitter, |cell, jitter| cell * CELL + jitter * CELL / 256),
         look: hash(cell, 3),
         supervoxel: supervoxel_of_cell(cell),
@@ -213,15 +211,15 @@ mod tests {
         let voxels = VoxelBox::from_shape(Coordinate::new(-29, 100, -5), Coordinate::new(40, 37, 43)).unwrap();
         for voxel in voxels.indices() {
             let around = seeds_around(voxel.div_floor(Coordinate::splat(CELL)));
-            let mut all: Vec<_> = around.map(|seed| (squared(voxel - seed.at), seed.cell)).collect();
+            let mut all: Vec<_> = around.map(|seed| (squared(voxel - seed.at), seed.look)).collect();
             all.sort_by_key(|(distance, _)| *distance);
-            let (cell, nearest, beyond) = with_tile(voxel, |tile| {
+            let (look, nearest, beyond) = with_tile(voxel, |tile| {
                 let (seed, nearest, beyond) = tile.nearest(voxel);
-                (seed.cell, nearest, beyond)
+                (seed.look, nearest, beyond)
             });
             assert_eq!((nearest, beyond), (all[0].0, all[1].0 - all[0].0), "{voxel}");
             if all[0].0 < all[1].0 {
-                assert_eq!(cell, all[0].1, "{voxel}");
+                assert_eq!(look, all[0].1, "{voxel}");
             }
         }
     }
