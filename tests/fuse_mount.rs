@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -208,6 +208,7 @@ struct TestMount {
     stopper: Stopper,
     ending: Receiver<Ending>,
     _scratch: Scratch,
+    _limit: Sender<()>,
 }
 
 /// A scratch directory with an empty one in it to mount at.
@@ -226,16 +227,30 @@ impl Scratch {
 }
 
 impl Drop for Scratch {
-    /// Frees everybody who hangs in a mount that a failed test left behind, and takes the mount away.
     fn drop(&mut self) {
-        let mountpoint = self.mountpoint();
-        for entry in fuse::mounts().unwrap().into_iter().filter(|entry| entry.mount_point == mountpoint) {
-            if let Some(connection) = entry.connection() {
-                let _ = fs::write(connections().join(connection).join("abort"), "1");
-            }
-            let _ = Command::new("umount").arg("-l").arg(&mountpoint).status();
-        }
+        clear(&self.mountpoint());
     }
+}
+
+/// Frees everybody who hangs in a mount that a failed test left behind, and takes the mount away.
+fn clear(mountpoint: &Path) {
+    for entry in fuse::mounts().unwrap().into_iter().filter(|entry| entry.mount_point == mountpoint) {
+        if let Some(connection) = entry.connection() {
+            let _ = fs::write(connections().join(connection).join("abort"), "1");
+        }
+        let _ = Command::new("umount").arg("-l").arg(mountpoint).status();
+    }
+}
+
+/// Clears a mount that is still there at the limit, so that a test that hangs in it fails.
+fn clear_at_limit(mountpoint: PathBuf) -> Sender<()> {
+    let (done, is_done) = channel();
+    thread::spawn(move || {
+        if is_done.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            clear(&mountpoint);
+        }
+    });
+    done
 }
 
 /// The control file system of FUSE, mounted if it is not.
@@ -265,7 +280,8 @@ impl TestMount {
         let (directory, stopper) = (mounted.mountpoint().to_owned(), mounted.stopper());
         let (ended, ending) = channel();
         thread::spawn(move || ended.send(mounted.run()));
-        Self { directory, tree, metrics, stopper, ending, _scratch: scratch }
+        let limit = clear_at_limit(directory.clone());
+        Self { directory, tree, metrics, stopper, ending, _scratch: scratch, _limit: limit }
     }
 
     fn path(&self, name: &str) -> PathBuf {

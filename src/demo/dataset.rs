@@ -212,7 +212,11 @@ impl Dataset {
     }
 
     /// The values of a box of voxels, z slowest: each that of [`Dataset::voxel_at`], but fewer questions are asked.
-    pub(super) fn values(&self, version: usize, spec: &InstanceSpec, scale: Scale, voxels: VoxelBox) -> Vec<u64> {
+    ///
+    /// # Panics
+    /// If the box does not fit in memory.
+    #[must_use]
+    pub fn values(&self, version: usize, spec: &InstanceSpec, scale: Scale, voxels: VoxelBox) -> Vec<u64> {
         let mut values = vec![0; usize::try_from(voxels.n_voxels()).expect("a request fits in memory")];
         if scale > spec.max_scale() {
             return values;

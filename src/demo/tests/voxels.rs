@@ -232,3 +232,16 @@ fn petavoxels_are_served_anywhere() {
     let wanted = expected(&demo, 0, &spec, Scale::FULL, false, spec.grid().block_box(BlockIndex(block)));
     assert!(frames[0].0 == [1562, 777, 1234] && decoded(&spec, &frames[0].1, "", wanted.len()) == wanted);
 }
+
+#[test]
+fn the_values_of_a_box_are_those_of_its_voxels() {
+    let dataset = Dataset::test();
+    for (name, scale) in [("holes", 0), ("neg", 0), ("segmentation", 0), ("segmentation", 2), ("seg32", 1), ("f32", 0)]
+    {
+        let (spec, scale) = (dataset.instance(name).unwrap(), Scale(scale));
+        let begin = spec.data.at_scale(scale).begin() - Coordinate::new(2, 3, 5);
+        let wanted = VoxelBox::from_shape(begin, Coordinate::new(9, 40, 41)).unwrap();
+        let one_by_one: Vec<u64> = wanted.indices().map(|voxel| dataset.voxel_at(2, &spec, scale, voxel)).collect();
+        assert!(dataset.values(2, &spec, scale, wanted) == one_by_one, "{name} {scale}");
+    }
+}
