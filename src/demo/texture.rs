@@ -38,15 +38,21 @@ fn squared(offset: Coordinate) -> i64 {
 
 #[derive(Clone, Copy)]
 struct Seed {
-    cell: Coordinate,
     at: Coordinate,
+    /// How the cell looks.
+    look: u64,
+    supervoxel: u64,
 }
 
 /// The seed of a lattice cell, anywhere in it.
 fn seed(cell: Coordinate) -> Seed {
     let jitter = hash(cell, 1);
     let jitter = Coordinate::new(byte(jitter), byte(jitter >> 8), byte(jitter >> 16));
-    Seed { cell, at: cell.zip(jitter, |cell, jitter| cell * CELL + jitter * CELL / 256) }
+    Seed {
+        at: cell.zip(jitter, |cell, jitter| cell * CELL + jitter * CELL / 256),
+        look: hash(cell, 3),
+        supervoxel: supervoxel_of_cell(cell),
+    }
 }
 
 /// The 27 seeds around a lattice cell.
@@ -83,12 +89,12 @@ impl Tile {
         }
     }
 
-    /// The cell of a voxel, the squared distance to its seed, and how much larger the one to the second nearest is.
+    /// The seed of a voxel's cell, the squared distance to it, and how much larger the one to the second nearest is.
     ///
     /// Plain arithmetic, because every voxel comes here and the tests run with little optimization.
-    fn nearest(&self, voxel: Coordinate) -> (Coordinate, i64, i64) {
+    fn nearest(&self, voxel: Coordinate) -> (&Seed, i64, i64) {
         let [z, y, x] = voxel.axes();
-        let (mut cell, mut nearest, mut second) = (self.index, i64::MAX, i64::MAX);
+        let (mut own, mut nearest, mut second) = (&self.seeds[0], i64::MAX, i64::MAX);
         for seed in &self.seeds {
             let [sz, sy, sx] = seed.at.axes();
             let (dz, dy, dx) = (z - sz, y - sy, x - sx);
@@ -96,12 +102,12 @@ impl Tile {
             if distance < nearest {
                 second = nearest;
                 nearest = distance;
-                cell = seed.cell;
+                own = seed;
             } else if distance < second {
                 second = distance;
             }
         }
-        (cell, nearest, second - nearest)
+        (own, nearest, second - nearest)
     }
 
     /// Smooth noise between the corners, 0 to 255.
@@ -143,11 +149,10 @@ fn with_tile<T>(voxel: Coordinate, f: impl FnOnce(&Tile) -> T) -> T {
 /// Gray of tissue: dark membranes, cells of different brightness with darker organelles, smooth noise and fine grain.
 /// From 38 to 231.
 pub(super) fn gray(voxel: Coordinate) -> u8 {
-    let (cell, nearest, beyond, smooth) = with_tile(voxel, |tile| {
-        let (cell, nearest, beyond) = tile.nearest(voxel);
-        (cell, nearest, beyond, tile.smooth(voxel))
+    let (look, nearest, beyond, smooth) = with_tile(voxel, |tile| {
+        let (seed, nearest, beyond) = tile.nearest(voxel);
+        (seed.look, nearest, beyond, tile.smooth(voxel))
     });
-    let look = hash(cell, 3);
     let grain = byte(hash(voxel, 2)) % 13;
     // Half the difference of squared distances over the distance of the seeds is the distance from the membrane.
     let depth = beyond * 4 / (2 * CELL);
@@ -164,7 +169,7 @@ pub(super) fn gray(voxel: Coordinate) -> u8 {
 
 /// The supervoxel of a voxel; one cell in 17 is no supervoxel.
 pub(super) fn supervoxel(voxel: Coordinate) -> u64 {
-    supervoxel_of_cell(with_tile(voxel, |tile| tile.nearest(voxel).0))
+    with_tile(voxel, |tile| tile.nearest(voxel).0.supervoxel)
 }
 
 fn supervoxel_of_cell(cell: Coordinate) -> u64 {
@@ -206,12 +211,15 @@ mod tests {
         let voxels = VoxelBox::from_shape(Coordinate::new(-29, 100, -5), Coordinate::new(40, 37, 43)).unwrap();
         for voxel in voxels.indices() {
             let around = seeds_around(voxel.div_floor(Coordinate::splat(CELL)));
-            let mut all: Vec<_> = around.map(|seed| (squared(voxel - seed.at), seed.cell)).collect();
+            let mut all: Vec<_> = around.map(|seed| (squared(voxel - seed.at), seed.look)).collect();
             all.sort_by_key(|(distance, _)| *distance);
-            let (_, nearest, beyond) = with_tile(voxel, |tile| tile.nearest(voxel));
+            let (look, nearest, beyond) = with_tile(voxel, |tile| {
+                let (seed, nearest, beyond) = tile.nearest(voxel);
+                (seed.look, nearest, beyond)
+            });
             assert_eq!((nearest, beyond), (all[0].0, all[1].0 - all[0].0), "{voxel}");
             if all[0].0 < all[1].0 {
-                assert_eq!(with_tile(voxel, |tile| tile.nearest(voxel).0), all[0].1, "{voxel}");
+                assert_eq!(look, all[0].1, "{voxel}");
             }
         }
     }
