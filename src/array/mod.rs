@@ -16,6 +16,7 @@ mod spec;
 mod traits;
 mod window;
 
+pub use crate::dvid::Freshness;
 pub use catalog::{Catalog, CatalogError, CatalogOptions, Entry};
 pub use data_view::DataView;
 pub use dvid_array::{DvidArray, Source};

@@ -17,6 +17,8 @@ pub enum Stored {
     Gzip,
     /// As they are.
     None,
+    /// One Snappy block.
+    Snappy,
     /// A gray picture; gray values are constant over 8 x 8 pixels, so that every decoder gives the same.
     Jpeg,
 }
@@ -83,6 +85,10 @@ impl InstanceSpec {
         }
     }
 
+    pub(super) fn is_label(&self) -> bool {
+        matches!(self.kind, Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_))
+    }
+
     pub(super) fn grid(&self) -> Grid {
         Grid::new(self.block_shape).expect("instances of the demo have blocks")
     }
@@ -91,7 +97,7 @@ impl InstanceSpec {
     pub(super) fn is_stored(&self, scale: Scale, block: BlockIndex) -> bool {
         if scale == Scale::FULL {
             let in_data = !self.grid().block_box(block).intersect(self.data).is_empty();
-            return in_data && !(self.holes && texture::hash(block.0, 11).is_multiple_of(5));
+            return in_data && !(self.holes && texture::hash(block.0, 31).is_multiple_of(5));
         }
         if scale > self.max_scale() {
             return false;
@@ -113,14 +119,30 @@ pub struct Version {
     pub locked: bool,
     /// Index of the parent.
     pub parent: Option<usize>,
+    /// Which voxels and bodies it sees: those of this version of the first four.
+    pub(super) data: usize,
 }
 
-/// The versions: root, its child, the open head of master, and an open branch of the root.
-pub const VERSIONS: [Version; 4] = [
-    Version { uuid: "a40d5c9c1f6b4d0ea1f0d4b6c7e8f901", branch: "", locked: true, parent: None },
-    Version { uuid: "b7e21f8450aa4c3d9e0b1c2d3e4f5061", branch: "", locked: true, parent: Some(0) },
-    Version { uuid: "c3340d6e7f1842a5b6c7d8e9fa0b1c2d", branch: "", locked: false, parent: Some(1) },
-    Version { uuid: "b70f9a8b7c6d4e5fa0b1c2d3e4f50617", branch: "exp", locked: false, parent: Some(0) },
+const fn version(
+    uuid: &'static str,
+    branch: &'static str,
+    locked: bool,
+    parent: Option<usize>,
+    data: usize,
+) -> Version {
+    Version { uuid, branch, locked, parent, data }
+}
+
+/// The versions: root, its child, the open head of master, an open branch of the root, and two tags of the child.
+///
+/// `b7` begins two of them, and the tag `v1` the other tag. A tag's UUID is its text, as DVID has it.
+pub const VERSIONS: [Version; 6] = [
+    version("a40d5c9c1f6b4d0ea1f0d4b6c7e8f901", "", true, None, 0),
+    version("b7e21f8450aa4c3d9e0b1c2d3e4f5061", "", true, Some(0), 1),
+    version("c3340d6e7f1842a5b6c7d8e9fa0b1c2d", "", false, Some(1), 2),
+    version("b70f9a8b7c6d4e5fa0b1c2d3e4f50617", "exp", false, Some(0), 3),
+    version("v1.0", "tag-v1.0", true, Some(1), 1),
+    version("v1", "tag-v1", true, Some(1), 1),
 ];
 
 /// Everything that a demo server serves.
@@ -140,9 +162,9 @@ impl Dataset {
     pub(super) fn new(alias: &'static str, instances: Vec<InstanceSpec>) -> Self {
         let mut mappings = HashMap::new();
         for spec in instances.iter().filter(|spec| matches!(spec.kind, Kind::LabelMap(_))) {
-            for version in 0..VERSIONS.len() {
+            for (version, Version { data, .. }) in VERSIONS.iter().enumerate() {
                 // The root and its child differ in their bodies; the head is as its parent.
-                let salt = [0, 1000, 1000, 2000][version];
+                let salt = [0, 1000, 1000, 2000][if spec.versioned { *data } else { 0 }];
                 let pairs = if spec.data.n_voxels() > LARGEST_MAPPED {
                     Vec::new()
                 } else {
@@ -186,8 +208,47 @@ impl Dataset {
         let first = voxel * Coordinate::splat(2);
         let child =
             |n: i64| self.voxel_at(version, spec, finer, first + Coordinate::new(n >> 2 & 1, n >> 1 & 1, n & 1));
-        let eight = [0, 1, 2, 3, 4, 5, 6, 7].map(child);
-        majority(eight)
+        majority([0, 1, 2, 3, 4, 5, 6, 7].map(child))
+    }
+
+    /// The values of a box of voxels, z slowest: each that of [`Dataset::voxel_at`], but fewer questions are asked.
+    ///
+    /// # Panics
+    /// If the box does not fit in memory.
+    #[must_use]
+    pub fn values(&self, version: usize, spec: &InstanceSpec, scale: Scale, voxels: VoxelBox) -> Vec<u64> {
+        let mut values = vec![0; usize::try_from(voxels.n_voxels()).expect("a request fits in memory")];
+        if scale > spec.max_scale() {
+            return values;
+        }
+        let ([z0, y0, x0], [_, ny, nx]) = (voxels.begin().axes(), voxels.shape().axes());
+        let mut set = |[z, y, x]: [i64; 3], value| {
+            let index = ((z - z0) * ny + (y - y0)) * nx + (x - x0);
+            values[usize::try_from(index).expect("a voxel lies in its box")] = value;
+        };
+        let wanted = voxels.intersect(spec.data.at_scale(scale));
+        if scale == Scale::FULL {
+            let stored = spec.grid().blocks_covering(wanted).filter(|&block| spec.is_stored(scale, block));
+            for part in stored.map(|block| spec.grid().block_box(block).intersect(wanted)) {
+                part.indices().for_each(|voxel| set(voxel.axes(), value(version, spec, voxel)));
+            }
+            return values;
+        }
+        // Plane by plane, because the voxels of full resolution below a whole block do not fit in memory.
+        let ([z0, y0, x0], [z1, y1, x1]) = (wanted.begin().axes(), wanted.end().axes());
+        for z in z0..z1 {
+            let children = VoxelBox::new([2 * z, 2 * y0, 2 * x0].into(), [2 * z + 2, 2 * y1, 2 * x1].into());
+            let finer = self.values(version, spec, Scale(scale.0 - 1), children.expect("a plane has a positive shape"));
+            let [ny, nx] = [2 * (y1 - y0), 2 * (x1 - x0)];
+            for (y, x) in (y0..y1).flat_map(|y| (x0..x1).map(move |x| (y, x))) {
+                let first = usize::try_from(2 * (y - y0) * nx + 2 * (x - x0)).expect("a voxel lies in its plane");
+                let (row, plane) =
+                    (usize::try_from(nx).expect("positive"), usize::try_from(ny * nx).expect("positive"));
+                let eight = [0, 1, row, row + 1, plane, plane + 1, plane + row, plane + row + 1];
+                set([z, y, x], majority(eight.map(|child| finer[first + child])));
+            }
+        }
+        values
     }
 
     /// The body of a supervoxel of a labelmap at a version.
@@ -204,6 +265,9 @@ impl Dataset {
 
 /// DVID's rule for labels of a coarser scale: the most frequent of the eight but 0, of equals the smaller.
 fn majority(mut eight: [u64; 8]) -> u64 {
+    if eight.iter().all(|&label| label == eight[0]) {
+        return eight[0];
+    }
     eight.sort_unstable();
     let mut best = (0, 0);
     for group in eight.chunk_by(|a, b| a == b) {
@@ -227,7 +291,8 @@ fn value(version: usize, spec: &InstanceSpec, voxel: Coordinate) -> u64 {
 fn image_value(version: usize, spec: &InstanceSpec, dtype: Dtype, at: Coordinate) -> u64 {
     let at = if spec.stored == Stored::Jpeg { Coordinate::new(at.z(), at.y() & !7, at.x() & !7) } else { at };
     // The branch and the open head changed the block at the origin.
-    let changed = version >= 2 && spec.versioned && spec.grid().block_of(at) == BlockIndex(Coordinate::ZERO);
+    let changed =
+        VERSIONS[version].data >= 2 && spec.versioned && spec.grid().block_of(at) == BlockIndex(Coordinate::ZERO);
     let gray = if changed { 255 - texture::gray(at) } else { texture::gray(at) };
     match dtype {
         Dtype::Uint8 => gray.into(),

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserialize;
 
-use super::http::Response;
-
 /// One line of the script.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Fault {
@@ -27,10 +25,88 @@ fn one() -> u64 {
     1
 }
 
+impl Fault {
+    /// A fault of every request that contains `matches`.
+    #[must_use]
+    pub fn always(matches: &str, kind: FaultKind) -> Self {
+        Self { matches: matches.to_owned(), nth: 0, count: 1 << 60, kind }
+    }
+}
+
 /// How an answer goes wrong. Lengths of time are milliseconds.
+///
+/// Damage is done to the right answer. Where it changes nothing, as frames of an answer without frames, it does not count as a hit.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FaultKind {
+    /// The right answer, so much later.
+    Delay {
+        /// How long.
+        ms: u64,
+    },
+    /// Half of the body, nothing for so long, the rest.
+    Stall {
+        /// How long.
+        ms: u64,
+    },
+    /// Headers without an end.
+    EndlessHeaders,
+    /// `100 Continue` without an end.
+    ContinueFlood,
+    /// Two different Content-Lengths.
+    TwoLengths,
+    /// A Content-Length that is wrong, and chunks.
+    LengthAndChunked,
+    /// A header with a NUL.
+    BadHeader,
+    /// Something that is not HTTP.
+    Banner,
+    /// The connection is closed within the body.
+    Closed,
+    /// The connection is reset without an answer.
+    ResetAtOnce,
+    /// The right answer; then the connection is closed without a word of it.
+    ClosedAfter,
+    /// Any status, headers and text.
+    Answer {
+        /// The status.
+        status: u16,
+        /// Such as Location or Retry-After.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        /// The text.
+        #[serde(default)]
+        body: String,
+    },
+    /// The right answer to another request.
+    OtherAnswer {
+        /// Its path and query.
+        target: String,
+    },
+    /// A body that really is encoded by gzip, and says so.
+    ReallyEncoded,
+    /// The first half of the frames, then the text of an error.
+    ErrorMidStream,
+    /// The first frame says 0 bytes, and has none.
+    EmptyFrame,
+    /// The first payload is cut in half; its frame says so.
+    CutPayload,
+    /// Bytes follow the first payload; its frame counts them.
+    PayloadGarbage,
+    /// The first payload comes twice in its frame: a second gzip member.
+    PayloadTwice,
+    /// The first payload is a gzip member of so many zeros.
+    GzipBomb {
+        /// 2^20 bytes.
+        mib: u32,
+    },
+    /// The first payload is inflated.
+    PayloadInflated,
+    /// The first payload is a JPEG of another size.
+    OtherJpeg {
+        /// Pixels along each side.
+        side: u16,
+    },
     /// Nothing is sent for so long, then the connection is closed.
     HangBeforeHeaders {
         /// How long.
@@ -115,6 +191,36 @@ pub enum FaultKind {
     },
 }
 
+impl FaultKind {
+    /// Whether the answer is right and the connection goes wrong.
+    pub(super) fn is_of_the_connection(&self) -> bool {
+        use FaultKind as K;
+        matches!(
+            self,
+            K::HangBeforeHeaders { .. }
+                | K::HangAfterHeaders { .. }
+                | K::Drip { .. }
+                | K::Stall { .. }
+                | K::LengthTooLarge
+                | K::LengthTooSmall
+                | K::TwoLengths
+                | K::LengthAndChunked
+                | K::NoLastChunk
+                | K::CutInChunk
+                | K::Http10Cut
+                | K::EndlessBody
+                | K::EndlessHeaders
+                | K::ContinueFlood
+                | K::BadHeader
+                | K::Banner
+                | K::Reset
+                | K::Closed
+                | K::ResetAtOnce
+                | K::ClosedAfter
+        )
+    }
+}
+
 /// What can be wrong with a label block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -131,6 +237,8 @@ pub enum LabelDamage {
     TooManyInSubBlock,
     /// An index beyond the label list.
     IndexOutOfRange,
+    /// A value beyond the list of its sub-block.
+    ValueOutOfRange,
     /// Values end too early.
     BitsShort,
     /// Bytes are left over.
@@ -148,144 +256,25 @@ impl Script {
         Self { lines: faults.into_iter().map(|fault| (fault, AtomicU64::new(0), AtomicU64::new(0))).collect() }
     }
 
-    /// The fault that this request meets, if any.
-    pub(super) fn meet(&self, request: &str) -> Option<FaultKind> {
-        let (fault, _, hits) = self.lines.iter().find(|(fault, seen, _)| {
+    /// The fault that this request meets, if any, and its line.
+    pub(super) fn meet(&self, request: &str) -> Option<(usize, FaultKind)> {
+        let line = self.lines.iter().position(|(fault, seen, _)| {
             request.contains(&fault.matches) && {
                 let n = seen.fetch_add(1, Ordering::SeqCst);
                 n >= fault.nth && n - fault.nth < fault.count
             }
         })?;
-        hits.fetch_add(1, Ordering::SeqCst);
-        Some(fault.kind.clone())
+        Some((line, self.lines[line].0.kind.clone()))
     }
 
-    /// How often a line was met.
+    /// Counts a fault that has happened.
+    pub(super) fn hit(&self, line: usize) {
+        self.lines[line].2.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often the fault of a line has happened.
     pub(super) fn hits(&self, line: usize) -> u64 {
         self.lines.get(line).map_or(0, |(_, _, hits)| hits.load(Ordering::SeqCst))
-    }
-}
-
-impl FaultKind {
-    /// The answer with what is wrong in its content; faults of the transport leave it as it is.
-    pub(super) fn spoil(&self, response: Response) -> Response {
-        let mut response = response;
-        match self {
-            Self::TextAppended => response.body.extend(b"disk on fire (/api/node/demo).\n"),
-            Self::Html => {
-                response.content_type = "text/html";
-                response.body = b"<!DOCTYPE html><title>console</title>".to_vec();
-            }
-            Self::Empty => response.body.clear(),
-            Self::Status { status, retry_after } => {
-                let retry = retry_after.clone().map(|after| ("Retry-After".to_owned(), after));
-                response =
-                    Response { headers: retry.into_iter().collect(), ..Response::text(*status, "scripted fault") };
-            }
-            Self::Redirect { to } => {
-                response = Response { headers: vec![("Location".to_owned(), to.clone())], ..Response::text(302, "") };
-            }
-            Self::Encoded => response.headers.push(("Content-Encoding".to_owned(), "gzip".to_owned())),
-            Self::OneShort => {
-                response.body.pop();
-            }
-            Self::OneLong => response.body.push(0),
-            Self::CutHeader { .. }
-            | Self::StrangeBlock
-            | Self::DuplicateBlock
-            | Self::FrameLength { .. }
-            | Self::BlockLeftOut
-            | Self::Permuted
-            | Self::FlippedBit { .. }
-            | Self::LabelBlock { .. } => response.body = self.spoil_frames(frames(&response.body)),
-            Self::HangBeforeHeaders { .. }
-            | Self::HangAfterHeaders { .. }
-            | Self::Drip { .. }
-            | Self::LengthTooLarge
-            | Self::LengthTooSmall
-            | Self::NoLastChunk
-            | Self::CutInChunk
-            | Self::Http10Cut
-            | Self::EndlessBody
-            | Self::Reset => {}
-        }
-        response
-    }
-
-    #[allow(clippy::wildcard_enum_match_arm)] // every other kind is no fault of frames
-    fn spoil_frames(&self, mut frames: Vec<Vec<u8>>) -> Vec<u8> {
-        if frames.is_empty() {
-            return Vec::new();
-        }
-        match self {
-            Self::CutHeader { left } => frames.push(vec![0; *left]),
-            Self::StrangeBlock => {
-                let mut strange = frames[0].clone();
-                strange[..4].copy_from_slice(&0x00ab_cdef_i32.to_le_bytes());
-                frames.push(strange);
-            }
-            Self::DuplicateBlock => frames.push(frames[0].clone()),
-            Self::FrameLength { length } => frames[0][12..HEADER].copy_from_slice(&length.to_le_bytes()),
-            Self::BlockLeftOut => {
-                frames.remove(0);
-            }
-            Self::Permuted => frames.reverse(),
-            Self::FlippedBit { bit } => {
-                let at = HEADER + bit / 8 % (frames[0].len() - HEADER);
-                frames[0][at] ^= 1 << (bit % 8);
-            }
-            Self::LabelBlock { damage } => frames[0] = damage.applied(&frames[0]),
-            _ => {}
-        }
-        frames.concat()
-    }
-}
-
-/// Bytes before the payload of a frame.
-const HEADER: usize = 16;
-
-fn frames(body: &[u8]) -> Vec<Vec<u8>> {
-    let (mut frames, mut rest) = (Vec::new(), body);
-    while rest.len() > HEADER {
-        let length = i32::from_le_bytes(rest[12..HEADER].try_into().expect("four bytes"));
-        let end = HEADER + usize::try_from(length).unwrap_or(0);
-        frames.push(rest[..end].to_vec());
-        rest = &rest[end..];
-    }
-    frames
-}
-
-impl LabelDamage {
-    /// The frame with its label block damaged; packed as it was.
-    fn applied(self, frame: &[u8]) -> Vec<u8> {
-        let packed = &frame[HEADER..];
-        let length = u32::from_le_bytes(*packed.last_chunk().expect("gzip has a trailer")) as usize;
-        let mut block = vec![0; length];
-        libdeflater::Decompressor::new().gzip_decompress(packed, &mut block).expect("our own gzip");
-        self.apply(&mut block);
-        let payload = super::wire::gzip(&block);
-        let mut spoiled = frame[..12].to_vec();
-        spoiled.extend(i32::try_from(payload.len()).expect("a block is small").to_le_bytes());
-        spoiled.extend(payload);
-        spoiled
-    }
-
-    fn apply(self, block: &mut Vec<u8>) {
-        let u32_at = |block: &[u8], at: usize| u32::from_le_bytes(block[at..at + 4].try_into().expect("four bytes"));
-        let (sub_blocks, n_labels) =
-            ((0..3).map(|n| u32_at(block, 4 * n)).product::<u32>() as usize, u32_at(block, 12));
-        let counts = 16 + 8 * n_labels as usize;
-        let set = |block: &mut Vec<u8>, at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-        match self {
-            Self::Shape => set(block, 0, &4_u32.to_le_bytes()),
-            Self::NoLabels => set(block, 12, &0_u32.to_le_bytes()),
-            Self::TooManyLabels => set(block, 12, &0x0010_0000_u32.to_le_bytes()),
-            Self::OverflowingLabels => set(block, 12, &0x2000_0001_u32.to_le_bytes()),
-            Self::TooManyInSubBlock => set(block, counts, &513_u16.to_le_bytes()),
-            Self::IndexOutOfRange => set(block, counts + 2 * sub_blocks, &n_labels.to_le_bytes()),
-            Self::BitsShort => block.truncate(block.len() - 1),
-            Self::BytesLeft => block.extend([0; 3]),
-        }
     }
 }
 
@@ -298,7 +287,13 @@ mod tests {
         let json = r#"[{"match": "blocks", "nth": 1, "count": 2, "kind": "status", "status": 503, "retry_after": "2"},
             {"kind": "label_block", "damage": "no_labels"}]"#;
         let script = Script::new(serde_json::from_str(json).unwrap());
-        let met: Vec<_> = (0..4).map(|_| script.meet("GET /blocks")).collect();
+        let met: Vec<_> = (0..4)
+            .map(|_| {
+                let (line, kind) = script.meet("GET /blocks")?;
+                script.hit(line);
+                Some(kind)
+            })
+            .collect();
         let busy = FaultKind::Status { status: 503, retry_after: Some("2".into()) };
         // The first of the blocks meets the second line, which is for all.
         assert_eq!(met[1..3], [Some(busy.clone()), Some(busy)]);

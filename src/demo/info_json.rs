@@ -1,56 +1,70 @@
-//! DVID's JSON about the server, the repo and its instances.
+//! DVID's JSON about the server, the repo and its instances, with fields in the order of Go's structs.
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use crate::geometry::{Coordinate, Scale, VoxelBox};
+use crate::geometry::{Coordinate, VoxelBox};
+use crate::voxels::Dtype;
 
-use super::dataset::{Dataset, InstanceSpec, Kind, Stored, VERSIONS, Version};
+use super::clock;
+use super::dataset::{Dataset, InstanceSpec, Kind, Stored, VERSIONS};
 
-fn xyz(zyx: Coordinate) -> Value {
-    json!([zyx.x(), zyx.y(), zyx.z()])
+/// No label of the demo is larger.
+pub(super) const MAX_LABEL: u64 = (1 << 62) - 1;
+
+/// A JSON string.
+pub(super) fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    format!("[{}]", items.into_iter().collect::<Vec<_>>().join(","))
+}
+
+fn xyz(zyx: Coordinate) -> String {
+    format!("[{},{},{}]", zyx.x(), zyx.y(), zyx.z())
 }
 
 /// `GET <instance>/info`.
 pub(super) fn instance(dataset: &Dataset, spec: &InstanceSpec) -> String {
-    let (extended, extents) = extended(spec);
-    let mut info = json!({"Base": base(dataset, spec), "Extended": extended});
-    if let (Some(extents), false) = (extents, spec.kind == Kind::LabelBlk) {
-        info["Extents"] = extents;
-    }
-    // The voxel size keeps the digits that it was written with, as DVID's does.
-    let size = format!("[{}]", spec.voxel_size_xyz.join(","));
-    info.to_string().replace("\"@voxel_size@\"", &size)
+    let (base, extended) = (base(dataset, spec), extended(spec));
+    let has_extents = spec.dtype().is_some() && spec.kind != Kind::LabelBlk || spec.kind == Kind::Other("rgba8blk");
+    let extents = if has_extents { format!(",\"Extents\":{{{}}}", points(spec)) } else { String::new() };
+    format!("{{\"Base\":{base},\"Extended\":{{{extended}}}{extents}}}")
 }
 
-fn base(dataset: &Dataset, spec: &InstanceSpec) -> Value {
+fn base(dataset: &Dataset, spec: &InstanceSpec) -> String {
+    let typename = typename(spec.kind);
+    let (url, version) = match spec.kind {
+        Kind::Image(dtype) => (format!("imageblk/{dtype}.go"), if dtype == Dtype::Uint8 { "0.2" } else { "0.1" }),
+        Kind::Other("rgba8blk") => ("imageblk/rgba8.go".to_owned(), "0.2"),
+        Kind::Other("keyvalue") => ("keyvalue".to_owned(), "0.2"),
+        Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) | Kind::Other(_) => (typename.clone(), "0.1"),
+    };
     let compression = match spec.stored {
         Stored::Lz4 if matches!(spec.kind, Kind::LabelArray(_) | Kind::LabelMap(_)) => "gzip compression, level -1",
         Stored::Lz4 => "LZ4 compression, level -1",
         Stored::Gzip => "gzip compression, level -1",
         Stored::None => "No compression, level -1",
-        Stored::Jpeg => "jpeg compression, level 64",
+        Stored::Snappy => "Go Snappy compression, level -1",
+        // DVID prints the first axis of the block where the level belongs.
+        Stored::Jpeg => &format!("jpeg compression, level {}", spec.block_shape.x()),
     };
-    let typename = typename(spec.kind);
-    json!({
-        "TypeName": typename,
-        "TypeURL": format!("github.com/janelia-flyem/dvid/datatype/{typename}"),
-        "TypeVersion": "0.1",
-        "DataUUID": data_uuid(&spec.name),
-        "Name": spec.name,
-        "RepoUUID": dataset.root(),
-        "Compression": compression,
-        "Checksum": "No checksum",
-        "Syncs": [],
-        "Versioned": spec.versioned,
-        "KVStore": "demo",
-        "LogStore": "no mutation log set",
-        "Tags": null,
-    })
+    let syncs = if typename == "annotation" { "[\"segmentation\"]" } else { "[]" };
+    format!(
+        "{{\"TypeName\":\"{typename}\",\"TypeURL\":\"github.com/janelia-flyem/dvid/datatype/{url}\",\"TypeVersion\":\"{version}\",\
+         \"DataUUID\":\"{}\",\"Name\":{},\"RepoUUID\":\"{}\",\"Compression\":\"{compression}\",\"Checksum\":\"No checksum\",\
+         \"Syncs\":{syncs},\"Versioned\":{},\"KVStore\":\"badger @ /data/db\",\"LogStore\":\"write logs @ /data/mutlog\",\"Tags\":null}}",
+        data_uuid(&spec.name),
+        quoted(&spec.name),
+        dataset.root(),
+        spec.versioned,
+    )
 }
 
-fn typename(kind: Kind) -> String {
+/// DVID's name of a type.
+pub(super) fn typename(kind: Kind) -> String {
     match kind {
         Kind::Image(dtype) => format!("{dtype}blk"),
         Kind::LabelBlk => "labelblk".to_owned(),
@@ -68,106 +82,143 @@ fn data_uuid(name: &str) -> String {
     format!("{number:016x}{:016x}", number.rotate_left(17))
 }
 
-/// `Extended` and `Extents`.
-fn extended(spec: &InstanceSpec) -> (Value, Option<Value>) {
-    let Some(dtype) = spec.dtype() else { return (json!({}), None) };
-    let extents = Some(spec.data).filter(|_| !spec.null_extents);
-    let point = |corner: fn(VoxelBox) -> Coordinate| extents.map_or(Value::Null, |data| xyz(corner(data)));
-    let index = |corner: fn(VoxelBox) -> Coordinate| {
-        extents.map_or(Value::Null, |data| xyz(spec.grid().block_of(corner(data)).0))
+/// The fields of `Extended`.
+fn extended(spec: &InstanceSpec) -> String {
+    match spec.kind {
+        Kind::Other("rgba8blk") | Kind::Image(_) | Kind::LabelBlk => properties(spec),
+        Kind::LabelArray(_) | Kind::LabelMap(_) => format!("{},{}", properties(spec), label_properties(spec)),
+        Kind::Other("roi") => "\"BlockSize\":[32,32,32],\"MinZ\":0,\"MaxZ\":1".to_owned(),
+        Kind::Other(_) => String::new(),
+    }
+}
+
+fn properties(spec: &InstanceSpec) -> String {
+    let dtype = spec.dtype().unwrap_or(Dtype::Uint8);
+    let labels = match spec.kind {
+        Kind::Other(_) => vec!["red".to_owned(), "green".to_owned(), "blue".to_owned(), "alpha".to_owned()],
+        Kind::Image(dtype) => vec![dtype.name().to_owned()],
+        Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) => vec![typename(spec.kind)],
     };
-    let first = VoxelBox::begin;
-    let last = |data: VoxelBox| data.end() - Coordinate::ONE;
-    let mut extended = json!({
-        "Values": [{"DataType": dtype.name(), "Label": typename(spec.kind)}],
-        "Interpolable": matches!(spec.kind, Kind::Image(_)),
-        "BlockSize": xyz(spec.block_shape),
-        "VoxelSize": "@voxel_size@",
-        "VoxelUnits": [spec.units, spec.units, spec.units],
-        "MinPoint": point(first),
-        "MaxPoint": point(last),
-        "MinIndex": index(first),
-        "MaxIndex": index(last),
-        "Background": 0,
-        "GridStore": "",
-        "ScaleLevel": 0,
-    });
-    if let Kind::LabelArray(_) | Kind::LabelMap(_) = spec.kind {
-        extended["MaxLabel"] = json!({});
-        extended["IndexedLabels"] = json!(true);
-        extended["MaxDownresLevel"] = json!(spec.max_scale().0);
+    let values = list(labels.iter().map(|label| format!("{{\"DataType\":\"{dtype}\",\"Label\":\"{label}\"}}")));
+    let indices = match shown(spec).filter(|_| spec.kind != Kind::LabelBlk) {
+        Some(data) => {
+            let blocks = spec.grid().block_range(data).0;
+            format!("\"MinIndex\":{},\"MaxIndex\":{}", xyz(blocks.begin()), xyz(blocks.end() - Coordinate::ONE))
+        }
+        None => "\"MinIndex\":null,\"MaxIndex\":null".to_owned(),
+    };
+    format!(
+        "\"Values\":{values},\"Interpolable\":{},\"BlockSize\":{},\"VoxelSize\":[{}],\"VoxelUnits\":[{unit},{unit},{unit}],{},\
+         {indices},\"Background\":0,\"GridStore\":\"\",\"ScaleLevel\":0",
+        !spec.is_label(),
+        xyz(spec.block_shape),
+        // The digits that it was written with, as DVID keeps them.
+        spec.voxel_size_xyz.join(","),
+        points(spec),
+        unit = quoted(spec.units),
+    )
+}
+
+/// The last voxel is told, not the one past it.
+fn points(spec: &InstanceSpec) -> String {
+    match shown(spec) {
+        Some(data) => format!("\"MinPoint\":{},\"MaxPoint\":{}", xyz(data.begin()), xyz(data.end() - Coordinate::ONE)),
+        None => "\"MinPoint\":null,\"MaxPoint\":null".to_owned(),
     }
-    (extended, Some(json!({"MinPoint": point(first), "MaxPoint": point(last)})))
 }
 
-/// `GET repo/<uuid>/info`.
-pub(super) fn repo(dataset: &Dataset) -> String {
-    let instances: Map<String, Value> = dataset
-        .instances()
-        .map(|spec| (spec.name.clone(), json!({"Base": base(dataset, spec), "Extended": {}})))
-        .collect();
-    let nodes: Map<String, Value> =
-        VERSIONS.iter().enumerate().map(|(index, version)| (version.uuid.to_owned(), node(index, version))).collect();
-    json!({
-        "Root": dataset.root(),
-        "Alias": dataset.alias,
-        "Description": "tissue that never was",
-        "Log": [],
-        "Properties": {},
-        "DataInstances": instances,
-        "DAG": {"Root": dataset.root(), "Nodes": nodes},
-        "MutationID": 1_000_000_000,
-        "SavedMutationID": 1_000_000_000,
-        "Created": CREATED,
-        "Updated": CREATED,
-    })
-    .to_string()
+fn shown(spec: &InstanceSpec) -> Option<VoxelBox> {
+    Some(spec.data).filter(|data| !spec.null_extents && !data.is_empty())
 }
 
-const CREATED: &str = "2020-01-02T03:04:05.123456789Z";
-
-fn node(index: usize, version: &Version) -> Value {
-    let children: Vec<_> =
-        (0..VERSIONS.len()).filter(|&child| VERSIONS[child].parent == Some(index)).map(|child| child + 1).collect();
-    json!({
-        "Branch": version.branch,
-        "Note": format!("version {index} of the demo"),
-        "Log": [],
-        "UUID": version.uuid,
-        "VersionID": index + 1,
-        "Locked": version.locked,
-        "Parents": version.parent.map(|parent| parent + 1).into_iter().collect::<Vec<_>>(),
-        "Children": children,
-        "Created": CREATED,
-        "Updated": CREATED,
-    })
-}
-
-/// `GET server/info`: every value is a string.
-pub(super) fn server(uptime: Duration, mode: Option<&str>) -> String {
-    let mut info = json!({
-        "Cores": "2",
-        "Maximum Cores": "2",
-        "DVID Version": "demo of dvidfs",
-        "Datastore Version": "0.11.0",
-        "Host": "localhost",
-        "Note": "",
-        "Server time": "2026-01-02 03:04:05.123456789 +0000 UTC m=+1.000000001",
-        "Server uptime": format!("{}s", uptime.as_secs_f64()),
-        "Storage backend": "none",
-    });
-    if let Some(mode) = mode {
-        info["Mode"] = json!(mode);
-    }
-    info.to_string()
+fn label_properties(spec: &InstanceSpec) -> String {
+    let (next, count) = match spec.kind {
+        Kind::LabelMap(_) => ("\"NextLabel\":0,", ""),
+        Kind::LabelArray(_) | Kind::LabelBlk | Kind::Image(_) | Kind::Other(_) => ("", "\"CountLabels\":true,"),
+    };
+    format!(
+        "\"MaxLabel\":{{\"1\":{MAX_LABEL}}},\"MaxRepoLabel\":{MAX_LABEL},{next}\"IndexedLabels\":true,{count}\"MaxDownresLevel\":{}",
+        spec.max_scale()
+    )
 }
 
 /// `GET <instance>/metadata`.
 pub(super) fn metadata(spec: &InstanceSpec) -> String {
-    let axis = |label: &str, n: usize| {
-        let (begin, size) = (spec.data.begin().axes()[2 - n], spec.data.shape().axes()[2 - n]);
-        let resolution: f64 = spec.voxel_size_xyz[n].parse().unwrap_or(0.0);
-        json!({"Label": label, "Resolution": resolution, "Units": spec.units, "Size": size, "Offset": begin})
-    };
-    json!({"Axes": [axis("X", 0), axis("Y", 1), axis("Z", 2)], "Properties": {"Scale": Scale::FULL.0}}).to_string()
+    let data = shown(spec).unwrap_or(VoxelBox::EMPTY);
+    let axes = ["X", "Y", "Z"].into_iter().enumerate().map(|(axis, label)| {
+        format!(
+            "{{\"Label\":\"{label}\",\"Resolution\":{},\"Units\":{},\"Size\":{},\"Offset\":{}}}",
+            spec.voxel_size_xyz[axis],
+            quoted(spec.units),
+            data.shape().axes()[2 - axis],
+            data.begin().axes()[2 - axis],
+        )
+    });
+    format!("{{\"Axes\":{},\"Properties\":{{{}}}}}\n", list(axes), properties(spec))
+}
+
+/// `GET repo/<uuid>/info`.
+pub(super) fn repo(dataset: &Dataset) -> String {
+    let root = dataset.root();
+    let mut specs: Vec<_> = dataset.instances().collect();
+    specs.sort_by(|a, b| a.name.cmp(&b.name));
+    let instances: Vec<_> =
+        specs.iter().map(|spec| format!("{}:{}", quoted(&spec.name), instance(dataset, spec))).collect();
+    let mut versions: Vec<_> = (0..VERSIONS.len()).collect();
+    versions.sort_by_key(|&version| VERSIONS[version].uuid);
+    let nodes: Vec<_> =
+        versions.iter().map(|&version| format!("\"{}\":{}", VERSIONS[version].uuid, node(version))).collect();
+    format!(
+        "{{\"Root\":\"{root}\",\"Alias\":{},\"Description\":\"tissue that never was\",\"Log\":[],\"Properties\":{{}},\
+         \"DataInstances\":{{{}}},\"DAG\":{{\"Root\":\"{root}\",\"Nodes\":{{{}}}}},\
+         \"MutationID\":1000000000,\"SavedMutationID\":1000001000,\"Created\":\"{CREATED}\",\"Updated\":\"{CREATED}\"}}",
+        quoted(dataset.alias),
+        instances.join(","),
+        nodes.join(","),
+    )
+}
+
+const CREATED: &str = "2020-01-02T03:04:05.123456789Z";
+
+/// The commit message of a version.
+pub(super) fn note(version: usize) -> String {
+    match VERSIONS[version].branch.strip_prefix("tag-") {
+        Some(tag) => format!("Tag of version {} with \"{tag}\"", VERSIONS[1].uuid),
+        None => format!("version {version} of the demo"),
+    }
+}
+
+fn node(version: usize) -> String {
+    let children = (0..VERSIONS.len()).filter(|&child| VERSIONS[child].parent == Some(version));
+    let of = &VERSIONS[version];
+    format!(
+        "{{\"Branch\":\"{}\",\"Note\":{},\"Log\":[],\"UUID\":\"{}\",\"VersionID\":{},\"Locked\":{},\"Parents\":{},\"Children\":{},\
+         \"Created\":\"{CREATED}\",\"Updated\":\"{CREATED}\"}}",
+        of.branch,
+        quoted(&note(version)),
+        of.uuid,
+        version + 1,
+        of.locked,
+        list(of.parent.map(|parent| (parent + 1).to_string())),
+        list(children.map(|child| (child + 1).to_string())),
+    )
+}
+
+/// `GET repo/<uuid>/branch-versions/<branch>`.
+pub(super) fn uuids(versions: &[usize]) -> String {
+    list(versions.iter().map(|&version| quoted(VERSIONS[version].uuid)))
+}
+
+/// `GET server/info`: every value is a string.
+pub(super) fn server(uptime: Duration, mode: Option<&str>, host: &str) -> String {
+    let mode = mode.map_or(String::new(), |mode| format!("\"Mode\":{},", quoted(mode)));
+    format!(
+        "{{\"Cores\":\"2\",\"DVID Version\":\"demo of dvidfs\",\"Datastore Version\":\"0.11.0\",\"Host\":{},\"Max Open Files\":\"20000\",\
+         \"Maximum Cores\":\"2\",{mode}\"Note\":\"\",\"RPC Address\":\"127.0.0.1:8001\",\"Server time\":\"{} +0000 UTC m=+{:.9}\",\
+         \"Server uptime\":\"{}\",\"Storage backend\":\"none\",\"TOML location\":\"config.toml\"}}",
+        quoted(host),
+        clock::server_time(),
+        uptime.as_secs_f64(),
+        clock::go_duration(uptime),
+    )
 }

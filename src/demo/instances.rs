@@ -63,6 +63,7 @@ impl Dataset {
         instances.extend([
             InstanceSpec { stored: Stored::Gzip, ..image("gray_gzip", [0; 3], [64, 70, 80]) },
             InstanceSpec { stored: Stored::None, ..image("gray_none", [0; 3], [64, 70, 80]) },
+            InstanceSpec { stored: Stored::Snappy, ..image("gray_snappy", [0; 3], [40, 70, 80]) },
             InstanceSpec { stored: Stored::Jpeg, ..image("gray_jpeg", [0; 3], [64, 128, 128]) },
             wide("u16", Dtype::Uint16),
             wide("u32", Dtype::Uint32),
@@ -88,16 +89,18 @@ impl Dataset {
                 block_shape: Coordinate::splat(32),
                 ..instance("seg32", Kind::LabelMap(2), [-40, 0, 33], [40, 70, 100])
             },
-            instance("labelarray", Kind::LabelArray(2), [0; 3], [100, 90, 80]),
             InstanceSpec {
-                block_shape: Coordinate::splat(32),
-                ..instance("labelblk", Kind::LabelBlk, [0; 3], [70, 60, 50])
+                block_shape: Coordinate::splat(48),
+                ..instance("seg48", Kind::LabelMap(1), [0; 3], [50, 97, 60])
             },
+            instance("labelarray", Kind::LabelArray(2), [0; 3], [100, 90, 80]),
             instance("kv", Kind::Other("keyvalue"), [0; 3], [0; 3]),
             instance("rois", Kind::Other("roi"), [0; 3], [0; 3]),
             instance("synapses", Kind::Other("annotation"), [0; 3], [0; 3]),
             instance("rgba", Kind::Other("rgba8blk"), [0; 3], [0; 3]),
         ]);
+        let labelblk = instance("labelblk", Kind::LabelBlk, [0; 3], [70, 60, 50]);
+        instances.extend(pyramid(&InstanceSpec { block_shape: Coordinate::splat(32), ..labelblk }, 1));
         Self::new("test", instances)
     }
 

@@ -3,17 +3,31 @@
 //! Every byte that it serves follows from [`Dataset::voxel_at`], so everything read through it has an oracle. It shares
 //! coordinates and voxels with the client and nothing else: the two must be able to disagree.
 
+mod texture;
+
 mod dataset;
-mod faults;
-mod http;
-mod info_json;
 mod instances;
+
+mod google;
 mod label_block;
+mod wire;
+
+mod clock;
+mod images;
+mod info_json;
+mod labels;
+mod query;
+mod records;
 mod refs;
 mod routes;
+
+mod damage;
+mod delivery;
+mod faults;
+mod http;
+mod label_damage;
+mod patience;
 mod server;
-mod texture;
-mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -5,21 +5,23 @@ use super::dataset::VERSIONS;
 /// The version that a reference names, or DVID's words.
 pub(super) fn resolve(reference: &str) -> Result<usize, String> {
     let Some((uuid, branch)) = reference.split_once(':') else { return by_prefix(reference) };
-    if uuid.is_empty() {
-        return Err("UUID must be specified if more than one repo exists".to_owned());
-    }
-    let version = by_prefix(uuid)?;
+    // Without a UUID it is the only repo of the server.
+    let version = if uuid.is_empty() { 0 } else { by_prefix(uuid)? };
     if branch.is_empty() {
         return Ok(version);
     }
     let (branch, steps) = branch.split_once('~').map_or((branch, "0"), |(branch, steps)| (branch, steps));
     let branch = if branch.is_empty() { "master" } else { branch };
-    let steps: usize = steps.parse().map_err(|_| format!("unable to parse number of parents: {steps}"))?;
     let line = branch_versions(branch);
     if line.is_empty() {
         return Err(format!("branch {branch:?} not found in repo {:?}", VERSIONS[0].uuid));
     }
-    line.get(steps).copied().ok_or_else(|| format!("parent {steps} is out of range for branch {branch:?}"))
+    let steps: i64 = steps.parse().map_err(|_| format!("can't parse parent {steps:?} in branch {branch:?}"))?;
+    if steps < 0 {
+        return Err(format!("index out of range [{steps}]"));
+    }
+    let version = usize::try_from(steps).ok().and_then(|steps| line.get(steps).copied());
+    version.ok_or_else(|| format!("parent {steps} is out of range for branch {branch:?}"))
 }
 
 fn by_prefix(prefix: &str) -> Result<usize, String> {
@@ -52,6 +54,9 @@ mod tests {
             ("a40d:~2", Ok(0)),
             ("a40d:exp", Ok(3)),
             ("a40d:exp~1", Ok(0)),
+            (":master", Ok(2)),
+            ("v1.0", Ok(4)),
+            ("a40d:tag-v1.0~1", Ok(1)),
         ];
         for (reference, expected) in cases {
             assert_eq!(resolve(reference), expected, "{reference}");
@@ -62,7 +67,11 @@ mod tests {
             ("ffff", "could not find"),
             ("a40d:nope", "not found in repo"),
             ("a40d:~9", "out of range"),
-            (":master", "must be specified"),
+            ("a40d:~x", "can't parse parent"),
+            ("a40d:~-1", "index out of range"),
+            ("v1", "more than one"),
+            ("A40D", "could not find"),
+            ("master", "could not find"),
         ];
         for (reference, words) in &failures[1..] {
             assert!(resolve(reference).unwrap_err().contains(words), "{reference}");

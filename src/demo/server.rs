@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::damage;
 use super::dataset::Dataset;
-use super::faults::{Fault, Script};
-use super::http::{Afterwards, Request, Response, read_request, send, send_faulty, wait};
+use super::delivery::{After, send, send_wrongly};
+use super::faults::{Fault, FaultKind, Script};
+use super::http::{Incoming, Request, Response, read_request};
+use super::patience::Patience;
 use super::routes::answer;
 
 /// Encoded blocks that are kept, in bytes: what a benchmark reads again should not cost the server anew.
@@ -49,7 +52,7 @@ impl Default for DemoOptions {
     }
 }
 
-/// Encoded blocks and the bytes that they take.
+/// Encoded blocks by what was asked for, and how many bytes they are.
 type Remembered = (HashMap<String, Arc<Vec<u8>>>, usize);
 
 /// What all connections share.
@@ -60,13 +63,16 @@ pub(super) struct Shared {
     mode: Option<String>,
     started: Instant,
     mapping_loads_for: Duration,
-    stopped: AtomicBool,
+    patience: Patience,
     delay_us: AtomicU64,
     /// The locks below guard plain data; no I/O happens under them.
     script: Mutex<Arc<Script>>,
     requests: Mutex<Vec<String>>,
     connections: Mutex<HashMap<u64, TcpStream>>,
     most_connections: AtomicU64,
+    in_flight: AtomicU64,
+    most_in_flight: AtomicU64,
+    turn: AtomicU64,
     blocks: Mutex<Remembered>,
 }
 
@@ -81,6 +87,17 @@ impl Shared {
 
     pub(super) fn mode(&self) -> Option<&str> {
         self.mode.as_deref()
+    }
+
+    /// Whether a request carries the token, if there is one.
+    pub(super) fn admits(&self, request: &Request) -> bool {
+        let given = request.header("Authorization").and_then(|value| value.strip_prefix("Bearer "));
+        self.token.is_none() || given == self.token.as_deref()
+    }
+
+    /// Another number each time: what comes in no order comes in another order each time.
+    pub(super) fn next_turn(&self) -> u64 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether body mappings are still being loaded.
@@ -143,12 +160,15 @@ impl Demo {
             mode: options.mode,
             started: Instant::now(),
             mapping_loads_for: options.mapping_loads_for,
-            stopped: AtomicBool::new(false),
+            patience: Patience::default(),
             delay_us: AtomicU64::new(microseconds(options.delay)),
             script: Mutex::new(Arc::new(Script::new(options.faults))),
             requests: Mutex::default(),
             connections: Mutex::default(),
             most_connections: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            most_in_flight: AtomicU64::new(0),
+            turn: AtomicU64::new(0),
             blocks: Mutex::default(),
         });
         let for_listener = Arc::clone(&shared);
@@ -209,9 +229,15 @@ impl Demo {
         (lock(&self.shared.connections).len(), self.shared.most_connections.load(Ordering::SeqCst))
     }
 
+    /// Requests that are being answered now, and the most that ever were at once.
+    #[must_use]
+    pub fn in_flight(&self) -> (u64, u64) {
+        (self.shared.in_flight.load(Ordering::SeqCst), self.shared.most_in_flight.load(Ordering::SeqCst))
+    }
+
     /// Ends the server at once, as a kill does: connections are cut wherever they are.
     pub fn stop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.shared.patience.end();
         for stream in lock(&self.shared.connections).values() {
             // Already closed by the other side, perhaps.
             let _ = stream.shutdown(Shutdown::Both);
@@ -235,69 +261,95 @@ fn microseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// Accepts until the server stops, then waits for the connections to end.
 fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
+    let mut threads: Vec<JoinHandle<()>> = Vec::new();
     for (number, stream) in (0..).zip(listener.incoming()) {
-        if shared.stopped.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(stream) = stream else { continue };
-        let shared = Arc::clone(shared);
-        let serve = move || {
-            if let Ok(kept) = stream.try_clone() {
-                let mut connections = lock(&shared.connections);
-                connections.insert(number, kept);
-                shared.most_connections.fetch_max(connections.len() as u64, Ordering::SeqCst);
-            }
-            // A connection that breaks is the client's to notice.
-            let _ = converse(stream, &shared);
-            lock(&shared.connections).remove(&number);
+        // A connection that is taken up now is either seen by `stop`, or sees that the server has stopped.
+        let Ok((stream, kept)) = stream.and_then(|stream| Ok((stream.try_clone()?, stream))) else { continue };
+        let open = {
+            let mut connections = lock(&shared.connections);
+            connections.insert(number, kept);
+            connections.len()
         };
-        // Without a thread the connection is closed, as by a busy server.
-        let _ = std::thread::Builder::new().name("demo-connection".into()).spawn(serve);
+        if shared.patience.is_over() {
+            lock(&shared.connections).remove(&number);
+            break;
+        }
+        shared.most_connections.fetch_max(open as u64, Ordering::SeqCst);
+        threads.retain(|thread| !thread.is_finished());
+        let serving = Arc::clone(shared);
+        let serve = move || {
+            // A connection that breaks is the client's to notice.
+            let _ = converse(stream, &serving);
+            // The last descriptor closes the connection: with FIN, or with RST if a fault said so.
+            lock(&serving.connections).remove(&number);
+        };
+        match std::thread::Builder::new().name("demo-connection".into()).spawn(serve) {
+            Ok(thread) => threads.push(thread),
+            // Without a thread the connection is closed, as by a busy server.
+            Err(_) => drop(lock(&shared.connections).remove(&number)),
+        }
+    }
+    for thread in threads {
+        // A connection that panicked has ended too.
+        let _ = thread.join();
     }
 }
 
 fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut held = Vec::new();
-    while let Some(request) = read_request(&mut stream, &mut held)? {
-        let name = format!("{} {}", request.method, request.target);
-        lock(&shared.requests).push(name.clone());
-        if is_for_voxels(&request.target) {
-            wait_us(shared.delay_us.load(Ordering::SeqCst), &shared.stopped);
-        }
-        let script = Arc::clone(&lock(&shared.script));
-        let afterwards = match script.meet(&name) {
-            Some(fault) => send_faulty(&mut stream, &fault.spoil(respond(shared, &request)), &fault, &shared.stopped)?,
-            None => send(&mut stream, &respond(shared, &request))?,
+    let mut pending = Vec::new();
+    while !shared.patience.is_over() {
+        let request = match read_request(&mut stream, &mut pending)? {
+            Incoming::Request(request) => request,
+            Incoming::Closed => break,
+            Incoming::TooLong => {
+                send(&mut stream, &Response::text(431, "431 Request Header Fields Too Large"), false)?;
+                break;
+            }
         };
-        if afterwards == Afterwards::Closed || shared.stopped.load(Ordering::SeqCst) {
-            return Ok(());
+        let now = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_in_flight.fetch_max(now, Ordering::SeqCst);
+        let afterwards = shared.respond(&mut stream, &request);
+        shared.in_flight.fetch_sub(1, Ordering::SeqCst);
+        let asked_to = request.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        if afterwards? == After::Close || asked_to {
+            break;
         }
     }
     Ok(())
 }
 
-fn respond(shared: &Shared, request: &Request) -> Response {
-    let wanted = shared.token.as_ref().map(|token| format!("Bearer {token}"));
-    if wanted.is_some() && request.authorization != wanted {
-        return Response::text(401, "unauthorized\n");
-    }
-    match request.method.as_str() {
-        "GET" => answer(shared, request),
-        method => Response::bad_request(&format!("Cannot do {method}"), &request.target),
+impl Shared {
+    fn respond(&self, stream: &mut TcpStream, request: &Request) -> io::Result<After> {
+        let (name, is_head) = (request.line(), request.method == "HEAD");
+        lock(&self.requests).push(name.clone());
+        if is_for_voxels(&request.target) {
+            self.patience.sleep(Duration::from_micros(self.delay_us.load(Ordering::SeqCst)));
+        }
+        let script = Arc::clone(&lock(&self.script));
+        let Some((line, kind)) = script.meet(&name) else { return send(stream, &answer(self, request), is_head) };
+        if let FaultKind::Delay { ms } = kind {
+            script.hit(line);
+            self.patience.sleep(Duration::from_millis(ms));
+        }
+        if let FaultKind::OtherAnswer { target } = kind {
+            script.hit(line);
+            return send(stream, &answer(self, &Request { target, ..request.clone() }), is_head);
+        }
+        let mut response = answer(self, request);
+        if damage::apply(&kind, &mut response) {
+            script.hit(line);
+        } else if kind.is_of_the_connection() {
+            // Counted first: who has seen the fault must also see its count.
+            script.hit(line);
+            return send_wrongly(stream, &response, &kind, &self.patience);
+        }
+        send(stream, &response, is_head)
     }
 }
 
 fn is_for_voxels(target: &str) -> bool {
     ["/raw/", "blocks/", "specificblocks"].iter().any(|endpoint| target.contains(endpoint))
-}
-
-/// Sleeps so long, finer than [`wait`] where it is short.
-fn wait_us(us: u64, stopped: &AtomicBool) {
-    if us >= 10_000 {
-        wait(us / 1000, stopped);
-    } else if us > 0 {
-        std::thread::sleep(Duration::from_micros(us));
-    }
 }

@@ -33,12 +33,35 @@ pub(super) fn values(
     labels: Labels<'_>,
     voxels: VoxelBox,
 ) -> Vec<u64> {
-    voxels.indices().map(|voxel| labels.apply(dataset.voxel_at(version, spec, scale, voxel))).collect()
+    let mut values = dataset.values(version, spec, scale, voxels);
+    if labels != Labels::Stored {
+        // Neighbours mostly have the same label.
+        let mut last = (0, labels.apply(0));
+        for label in &mut values {
+            if *label != last.0 {
+                last = (*label, labels.apply(*label));
+            }
+            *label = last.1;
+        }
+    }
+    values
 }
 
 /// Values as little-endian voxels.
 pub(super) fn to_bytes(values: &[u64], dtype: Dtype) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()[..dtype.itemsize()].to_vec()).collect()
+    let mut bytes = Vec::with_capacity(values.len() * dtype.itemsize());
+    for value in values {
+        bytes.extend_from_slice(&value.to_le_bytes()[..dtype.itemsize()]);
+    }
+    bytes
+}
+
+/// The same things in an order that differs from turn to turn.
+pub(super) fn shuffle<T>(things: &mut [T], turn: u64) {
+    for last in (1..things.len()).rev() {
+        let random = super::texture::hash(Coordinate::splat(turn.cast_signed()), last as u64);
+        things.swap(last, usize::try_from(random % (last as u64 + 1)).expect("below the length of a slice"));
+    }
 }
 
 /// A frame of a block stream: x, y, z and the length of the payload before it.
@@ -56,7 +79,11 @@ pub(super) fn stored_payload(bytes: Vec<u8>, stored: Stored, block_shape: Coordi
     match stored {
         Stored::None => bytes,
         Stored::Gzip => gzip(&bytes),
-        Stored::Jpeg => jpeg(&bytes, block_shape),
+        Stored::Snappy => snap::raw::Encoder::new().compress_vec(&bytes).expect("a block is smaller than 4 GiB"),
+        Stored::Jpeg => {
+            let side = |n: i64| u16::try_from(n).expect("a picture of a block is small");
+            jpeg(&bytes, side(block_shape.x()), side(block_shape.y() * block_shape.z()))
+        }
         Stored::Lz4 => {
             let mut payload = u32::try_from(bytes.len()).expect("a block is small").to_le_bytes().to_vec();
             payload.extend(lz4_flex::block::compress(&bytes));
@@ -79,21 +106,19 @@ pub(super) fn label_payload(values: &[u64], compression: &str, block_shape: Coor
 
 /// One gzip member.
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::fastest());
+    let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
     let mut packed = vec![0; packer.gzip_compress_bound(bytes.len())];
     let n = packer.gzip_compress(bytes, &mut packed).expect("the buffer is as large as it may need to be");
     packed.truncate(n);
     packed
 }
 
-/// A gray picture, x wide and y·z high, at full quality.
-fn jpeg(bytes: &[u8], block_shape: Coordinate) -> Vec<u8> {
-    let side = |n: i64| u16::try_from(n).expect("a picture of a block is small");
-    let (width, height) = (side(block_shape.x()), side(block_shape.y() * block_shape.z()));
+/// A gray picture at full quality.
+pub(super) fn jpeg(pixels: &[u8], width: u16, height: u16) -> Vec<u8> {
     let mut picture = Vec::new();
     jpeg_encoder::Encoder::new(&mut picture, 100)
-        .encode(bytes, width, height, jpeg_encoder::ColorType::Luma)
-        .expect("a block is a picture");
+        .encode(pixels, width, height, jpeg_encoder::ColorType::Luma)
+        .expect("the pixels fill the picture");
     picture
 }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::array::ReadVoxels;
-use crate::dvid::Freshness;
+use crate::array::{Freshness, ReadVoxels};
 use crate::layout::{self, Entry, LayoutKind};
 
 use super::contents::{InstanceFiles, ViewFiles};

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::array::ReadVoxels;
-use crate::dvid::Freshness;
+use crate::array::{Freshness, ReadVoxels};
 use crate::metrics::Metrics;
 
 /// Gives the current `stats.json`.

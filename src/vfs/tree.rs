@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::array::ReadVoxels;
-use crate::dvid::Freshness;
+use crate::array::{Freshness, ReadVoxels};
 use crate::layout::{ChunkGrid, ChunkNode, Document, VoxelFile};
 
 use super::control::ControlFile;

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::array;
-use crate::dvid::Freshness;
+use crate::array::{self, Freshness};
 use crate::logging::Chain;
 use crate::metrics::{Counter, Metrics};
 

@@ -1,4 +1,5 @@
 //! What the suites share: a mounted demo server, its oracle, and an end to every mount whatever happened.
+#![allow(unreachable_pub)] // the face is `pub(crate)` above
 
 mod mounted;
 mod oracle;

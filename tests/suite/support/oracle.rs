@@ -75,9 +75,8 @@ pub fn file_values(
     voxels: VoxelBox,
 ) -> Vec<u8> {
     let itemsize = spec.dtype().unwrap().itemsize();
-    let value = |voxel| {
-        let stored = dataset.voxel_at(version, spec, scale, voxel);
-        if bodies { dataset.body_of(version, &spec.name, stored) } else { stored }
-    };
-    voxels.indices().flat_map(|voxel| value(voxel).to_le_bytes()[..itemsize].to_vec()).collect()
+    let stored = dataset.values(version, spec, scale, voxels);
+    let shown =
+        stored.into_iter().map(|value| if bodies { dataset.body_of(version, &spec.name, value) } else { value });
+    shown.flat_map(|value| value.to_le_bytes()[..itemsize].to_vec()).collect()
 }
