@@ -207,8 +207,17 @@ struct TestMount {
     metrics: Arc<Metrics>,
     stopper: Stopper,
     ending: Receiver<Ending>,
+    connection: PathBuf,
     _scratch: Scratch,
     _limit: Sender<()>,
+}
+
+impl Drop for TestMount {
+    /// A reader in this process that still waits, after a failure, would keep the process from ending: server and
+    /// reader are one.
+    fn drop(&mut self) {
+        let _ = fs::write(self.connection.join("abort"), "1");
+    }
 }
 
 /// A scratch directory with an empty one in it to mount at.
@@ -281,7 +290,9 @@ impl TestMount {
         let (ended, ending) = channel();
         thread::spawn(move || ended.send(mounted.run()));
         let limit = clear_at_limit(directory.clone());
-        Self { directory, tree, metrics, stopper, ending, _scratch: scratch, _limit: limit }
+        let entry = fuse::mounts().unwrap().into_iter().find(|entry| entry.mount_point == directory).unwrap();
+        let connection = connections().join(entry.connection().unwrap());
+        Self { directory, tree, metrics, stopper, ending, connection, _scratch: scratch, _limit: limit }
     }
 
     fn path(&self, name: &str) -> PathBuf {
