@@ -176,6 +176,13 @@ impl Dataset {
         Self { alias, instances: instances.into_iter().map(Arc::new).collect(), mappings }
     }
 
+    /// The same with these instances alone.
+    #[must_use]
+    pub fn only(mut self, names: &[&str]) -> Self {
+        self.instances.retain(|spec| names.contains(&spec.name.as_str()));
+        self
+    }
+
     /// The UUID of the root version.
     #[must_use]
     pub fn root(&self) -> &'static str {

@@ -82,14 +82,15 @@ fn label_faults() -> Vec<Case> {
     ]
 }
 
-/// A mount whose times are a hundredth of the usual, and whose readers are never cached ahead.
+/// A mount whose waits are a twentieth of the usual, and whose readers are never cached ahead.
 fn mounted(demo: &Demo, more: &[&str]) -> Mounted {
-    let options = ["--settle", "0", "--no-prefetch", "--time-scale", "0.02", "--patience", "30s"];
+    let options =
+        ["--settle", "0", "--no-prefetch", "--time-scale", "0.05", "--patience", "60s", "--mount-wait", "60s"];
     Mounted::new(&format!("{}/a40d", demo.origin()), &[&options, more].concat())
 }
 
-fn test_demo() -> Demo {
-    Demo::start(DemoOptions { dataset: Dataset::test(), ..DemoOptions::default() }).unwrap()
+fn test_demo(names: &[&str]) -> Demo {
+    Demo::start(DemoOptions { dataset: Dataset::test().only(names), ..DemoOptions::default() }).unwrap()
 }
 
 /// A chunk file, what it must hold, and the requests that it needs.
@@ -156,7 +157,7 @@ fn survive(case: &Case, target: &Target, demo: &Demo, mounted: &mut Mounted) {
 
 fn survive_all(cases: &[Case], names: &[&str], view: &str, endpoint: &str) {
     let _limit = time_limit(Duration::from_secs(240));
-    let demo = test_demo();
+    let demo = test_demo(names);
     let mut mounted = mounted(&demo, &[]);
     let targets = targets(&mounted, demo.dataset(), names, view, endpoint);
     assert!(targets.len() >= cases.len(), "{} chunks for {} faults", targets.len(), cases.len());
@@ -188,7 +189,7 @@ fn a_block_that_a_clean_stream_leaves_out_is_the_fill_value() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(60));
-    let demo = test_demo();
+    let demo = test_demo(&["gray"]);
     let mounted = mounted(&demo, &[]);
     let target = &targets(&mounted, demo.dataset(), &["gray"], "", "subvolblocks")[0];
     demo.set_faults(vec![Fault {
@@ -208,7 +209,8 @@ fn a_mapping_that_is_still_loaded_gives_no_wrong_body() {
     }
     let _limit = time_limit(Duration::from_secs(120));
     let loading = Duration::from_secs(12);
-    let options = DemoOptions { dataset: Dataset::test(), mapping_loads_for: loading, ..DemoOptions::default() };
+    let dataset = Dataset::test().only(&["segmentation"]);
+    let options = DemoOptions { dataset, mapping_loads_for: loading, ..DemoOptions::default() };
     let demo = Demo::start(options).unwrap();
     let started = Instant::now();
     let source = format!("{}/a40d", demo.origin());

@@ -12,8 +12,14 @@ use dvidfs::geometry::{Coordinate, VoxelBox};
 
 use crate::support::{Chunk, Mounted, chunk_of, file_values, levels, mount_tests_can_run, time_limit};
 
+const NAMES: [&str; 7] = ["gray", "holes", "odd48", "u16", "f32", "neg", "labelarray"];
+
+fn dataset() -> Dataset {
+    Dataset::test().only(&NAMES)
+}
+
 fn test_demo() -> Demo {
-    Demo::start(DemoOptions { dataset: Dataset::test(), ..DemoOptions::default() }).unwrap()
+    Demo::start(DemoOptions { dataset: dataset(), ..DemoOptions::default() }).unwrap()
 }
 
 fn hang(matches: &str) -> Fault {
@@ -38,7 +44,7 @@ fn a_server_killed_under_eight_readers_and_started_again_costs_no_byte() {
     let port = demo.port();
     let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0", "--memory", "64M"]);
     let mut work = Vec::new();
-    for name in ["gray", "holes", "odd48", "u16", "f32", "neg"] {
+    for name in &NAMES[..6] {
         let spec = demo.dataset().instance(name).unwrap();
         for chunk in chunks(&mounted, name) {
             let expected =
@@ -68,8 +74,7 @@ fn a_server_killed_under_eight_readers_and_started_again_costs_no_byte() {
     let at_death = next.load(Ordering::SeqCst);
     assert!(at_death < work.len(), "the readers were still reading");
     std::thread::sleep(Duration::from_secs(3));
-    let again =
-        Demo::start(DemoOptions { dataset: Dataset::test(), port: Some(port), ..DemoOptions::default() }).unwrap();
+    let again = Demo::start(DemoOptions { dataset: dataset(), port: Some(port), ..DemoOptions::default() }).unwrap();
     let n: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
     assert_eq!(n, work.len());
     assert!(again.count("blocks") > 0, "the rest came from the server that was started again");

@@ -78,7 +78,7 @@ impl Mounted {
             .spawn()
             .unwrap();
         let mut mounted = Self { child, directory };
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(100);
         while !mounted.root().join(".dvidfs/stats.json").exists() {
             let ended = mounted.child.try_wait().unwrap();
             assert!(ended.is_none() && Instant::now() < end, "not mounted: {ended:?}\n{}", mounted.log());
