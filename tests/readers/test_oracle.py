@@ -5,7 +5,8 @@ import pytest
 
 from dvid_data import halved_labels, mapped
 from dvid_server import _varint, mapping_ops, run_of_ops
-from oracle import Oracle, chunk_shape
+from oracle import Oracle, Volume, chunk_shape
+from test_mount import compare
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,35 @@ def test_a_run_of_mappings_is_the_same_message_either_way():
     one_by_one = {first + n: body + n // each for n in range(count)}
     assert run_of_ops(first, count, body, each) == mapping_ops(one_by_one)
     assert _varint(300) == b"\xac\x02"
+
+
+def volume(lossy):
+    return Volume("x", "uint8blk", np.dtype("|u1"), (), lossy)
+
+
+def test_a_comparison_finds_one_wrong_voxel():
+    want = np.arange(1000, dtype=np.uint64).reshape(10, 10, 10)
+    got = want.copy()
+    compare(got, want, volume(lossy=False), "equal")
+    got[3, 4, 5] ^= np.uint64(1 << 60)
+    with pytest.raises(pytest.fail.Exception, match=r"1 of 1000 differ, the first at \(3, 4, 5\)"):
+        compare(got, want, volume(lossy=False), "one bit")
+
+
+def test_a_comparison_finds_another_dtype_shape_or_sign_of_zero():
+    want = np.zeros((2, 2, 2), np.float32)
+    for got in (want.astype(np.float64), want[:1], -want):
+        with pytest.raises((AssertionError, pytest.fail.Exception)):
+            compare(got, want, volume(lossy=False), "other")
+
+
+def test_jpeg_may_differ_by_1_in_few_voxels_and_no_more():
+    want = np.full((10, 10, 10), 100, np.uint8)
+    got = want.copy()
+    got[0, 0, :5] += 1
+    compare(got, want, volume(lossy=True), "rounding")
+    got[0, 0, 0] += 1
+    with pytest.raises(AssertionError, match="more than 1"):
+        compare(got, want, volume(lossy=True), "off by 2")
+    with pytest.raises(AssertionError, match="differ by 1"):
+        compare(want + 1, want, volume(lossy=True), "all off by 1")
