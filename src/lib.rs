@@ -1,4 +1,20 @@
-//! Mounts one node of a DVID server as a directory tree (being built floor by floor).
+//! Mounts one node (version) of a DVID server as a read-only directory tree of Zarr arrays, and reads it as arrays.
+//!
+//! The house, from the top floor down; each imports only floors below it:
+//!
+//! - [`cli`]: words to configuration; builds the stack once; prints for people.
+//! - [`fuse`]: requests of the kernel to the filesystem, errors to errnos; mounting and unmounting.
+//! - [`vfs`]: names, inodes, attributes, reads: the filesystem without FUSE.
+//! - [`layout`]: what a format calls its files, and which voxels they hold. Pure.
+//! - [`array`]: [`DvidArray`], attributes and `read(roi)`.
+//! - [`cache`]: blocks in memory, one fetch for each, parked reads, fetching ahead.
+//! - [`dvid`]: DVID's HTTP API in, our types out.
+//! - [`voxels`] and [`geometry`]: dense volumes; coordinates, boxes, regions, grids.
+//!
+//! Beside them [`demo`], a DVID-compatible server over a pure function, [`metrics`] and [`logging`].
+//!
+//! Coordinates are zyx and half-open, world units nanometers (f64), everywhere but on DVID's side of [`dvid`].
+//! No session thread waits, no lock is held during I/O, only GET leaves the program, and no failure looks like absence.
 
 pub mod array;
 pub mod cache;
@@ -13,3 +29,6 @@ pub mod metrics;
 mod sys;
 pub mod vfs;
 pub mod voxels;
+
+pub use array::{Array, DvidArray, NoSuchModule};
+pub use dvid::fetch_info;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::cache::{BlockCache, SourceId};
-use crate::dvid::{Error as DvidError, FetchBlocks, Instance, InstanceInfo, InstanceKind, Node, View, VoxelInfo};
+use crate::dvid::{
+    Error as DvidError, FetchBlocks, Freshness, Instance, InstanceInfo, InstanceKind, Node, View, VoxelInfo,
+};
 use crate::geometry::{Grid, Scale, VoxelBox};
 
 use super::attrs::{self, Description};
@@ -35,8 +37,8 @@ pub struct Entry {
     pub described: Value,
     /// No array; the voxels as stored; or a labelmap's bodies and then its supervoxels.
     pub arrays: Vec<Arc<DvidArray>>,
-    /// When the data last changed, as far as the node knows, in seconds since 1970.
-    pub freshness: crate::dvid::Freshness,
+    /// How long its data stays right.
+    pub freshness: Freshness,
 }
 
 /// All instances of a node, in name order.
@@ -44,8 +46,6 @@ pub struct Entry {
 pub struct Catalog {
     /// One entry an instance.
     pub entries: Vec<Entry>,
-    /// Where each opened instance lives in the cache.
-    sources: usize,
 }
 
 /// A user's word about an instance that cannot be followed.
@@ -105,8 +105,7 @@ impl Catalog {
             add_metadata(&entry, options)?;
             entries.push(entry);
         }
-        let sources = opened.iter().flatten().count();
-        Ok(Self { entries, sources })
+        Ok(Self { entries })
     }
 
     /// One view of an instance.
@@ -114,12 +113,6 @@ impl Catalog {
     pub fn array(&self, name: &str, view: View) -> Option<Arc<DvidArray>> {
         let entry = self.entries.iter().find(|entry| entry.name == name)?;
         entry.arrays.iter().find(|array| array.view() == view).cloned()
-    }
-
-    /// How many instances hold voxels.
-    #[must_use]
-    pub fn n_voxel_instances(&self) -> usize {
-        self.sources
     }
 }
 
