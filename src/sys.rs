@@ -20,3 +20,20 @@ pub(crate) fn received_descriptor(messages: impl Iterator<Item = ControlMessageO
     received.map(owned).for_each(drop);
     first
 }
+
+/// Keeps the heap near what is in use: by default each thread keeps freed blocks of voxels in a heap of its own.
+///
+/// Blocks of a mebibyte and more go back to the system at once. To be called before the first thread starts.
+#[cfg(target_env = "gnu")]
+pub(crate) fn bound_heap() {
+    for (parameter, value) in
+        [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, 1 << 20), (libc::M_TRIM_THRESHOLD, 4 << 20)]
+    {
+        // SAFETY: mallopt takes two integers and changes how the allocator works, not what it has given out.
+        unsafe { libc::mallopt(parameter, value) };
+    }
+}
+
+/// Other C libraries return memory by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn bound_heap() {}

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::sys::bound_heap;
+
 use super::args::{Command, Words, words};
 use super::failure::Failure;
 use super::{daemon, demo, info, mount, umount};
@@ -9,6 +11,7 @@ use super::{daemon, demo, info, mount, umount};
 /// Does what the command line says; gives the exit code.
 #[must_use]
 pub fn run() -> ExitCode {
+    bound_heap();
     let (command, again) = match words() {
         Ok(Words::Do(command, again)) => (command, again),
         Ok(Words::Print(text)) => {

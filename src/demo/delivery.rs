@@ -77,8 +77,7 @@ pub(super) fn send_wrongly(
         }
         FaultKind::Drip { ms } => trickle(stream, answer, Duration::from_millis(*ms), patience)?,
         FaultKind::Stall { ms } => {
-            stream.write_all(&head(answer, "1.1", &format!("Content-Length: {length}\r\n")))?;
-            stream.write_all(&answer.body[..half])?;
+            first_half(stream, answer)?;
             patience.sleep(Duration::from_millis(*ms));
             stream.write_all(&answer.body[half..])?;
             return Ok(After::Keep);
@@ -108,20 +107,24 @@ pub(super) fn send_wrongly(
         }
         FaultKind::BadHeader => whole(stream, answer, &format!("X-Bad: a\0b\r\nContent-Length: {length}\r\n"))?,
         FaultKind::Banner => stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n")?,
-        FaultKind::Reset | FaultKind::Closed => {
-            stream.write_all(&head(answer, "1.1", &format!("Content-Length: {length}\r\n")))?;
-            stream.write_all(&answer.body[..half])?;
-            if *kind == FaultKind::Reset {
-                // Let the first half arrive: a reset throws away what is still under way.
-                patience.sleep(Duration::from_millis(20));
-                reset(stream)?;
-            }
+        FaultKind::Closed => first_half(stream, answer)?,
+        FaultKind::Reset => {
+            first_half(stream, answer)?;
+            // Let it arrive: a reset throws away what is still under way.
+            patience.sleep(Duration::from_millis(20));
+            reset(stream)?;
         }
         FaultKind::ResetAtOnce => reset(stream)?,
         FaultKind::ClosedAfter => drop(send(stream, answer, false)?),
         _ => return send(stream, answer, false),
     }
     Ok(After::Close)
+}
+
+fn first_half(stream: &mut TcpStream, answer: &Response) -> io::Result<()> {
+    let length = answer.body.len();
+    stream.write_all(&head(answer, "1.1", &format!("Content-Length: {length}\r\n")))?;
+    stream.write_all(&answer.body[..length / 2])
 }
 
 fn whole(stream: &mut TcpStream, answer: &Response, framing: &str) -> io::Result<()> {

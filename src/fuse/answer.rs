@@ -60,9 +60,10 @@ impl Slot {
         let waited = self.age();
         if matches!(error, vfs::Error::ReaderKilled) {
             self.metrics.count(Counter::KilledReads);
-            debug!(target: "dvidfs", code = "reader_killed", op = "read", ino, offset, size, pid, ?waited);
+            debug!(target: "dvidfs", code = error.code(), op = "read", ino, offset, size, pid, ?waited);
         } else {
-            warn!(target: "dvidfs", op = "read", ino, offset, size, ?waited, errno = ?name(errno), cause = %Chain(error));
+            let (code, errno) = (error.code(), name(errno));
+            warn!(target: "dvidfs", code, op = "read", ino, offset, size, ?waited, ?errno, cause = %Chain(error));
         }
         reply.error(errno);
         true

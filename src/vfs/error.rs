@@ -50,6 +50,21 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The code of this error in log lines.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::LookupFailed { source, .. } | Self::Array { source, .. } => source.code(),
+            Self::ReaderKilled => "reader_killed",
+            Self::ShuttingDown => "shutdown",
+            Self::NoSuchName | Self::NameTooLong | Self::NotADirectory | Self::IsADirectory => "no_such_name",
+            Self::NoSuchInode(_) => "no_such_inode",
+            Self::TooManyNames { .. } => "too_many_names",
+        }
+    }
+}
+
 /// The tree could not be laid out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
