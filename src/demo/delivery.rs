@@ -100,11 +100,7 @@ pub(super) fn send_wrongly(
             forever(stream, b"HTTP/1.1 200 OK\r\n", b"X-More: and more and more and more\r\n", patience)?
         }
         FaultKind::ContinueFlood => forever(stream, b"", b"HTTP/1.1 100 Continue\r\n\r\n", patience)?,
-        FaultKind::EndlessBody => {
-            let mut part = Vec::new();
-            chunk(&mut part, &[0; 64 << 10]);
-            forever(stream, &head(answer, "1.1", "Transfer-Encoding: chunked\r\n"), &part, patience)?;
-        }
+        FaultKind::EndlessBody => endless_chunks(stream, answer, patience)?,
         FaultKind::BadHeader => whole(stream, answer, &format!("X-Bad: a\0b\r\nContent-Length: {length}\r\n"))?,
         FaultKind::Banner => stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n")?,
         FaultKind::Closed => first_half(stream, answer)?,
@@ -119,6 +115,12 @@ pub(super) fn send_wrongly(
         _ => return send(stream, answer, false),
     }
     Ok(After::Close)
+}
+
+fn endless_chunks(stream: &mut TcpStream, answer: &Response, patience: &Patience) -> io::Result<()> {
+    let mut part = Vec::new();
+    chunk(&mut part, &[0; 64 << 10]);
+    forever(stream, &head(answer, "1.1", "Transfer-Encoding: chunked\r\n"), &part, patience)
 }
 
 fn first_half(stream: &mut TcpStream, answer: &Response) -> io::Result<()> {

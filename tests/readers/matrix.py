@@ -28,10 +28,15 @@ def environments():
 
 
 def nodes_of(url):
-    """(label, url, open) of each node of the repo that holds the node of `url`."""
+    """(label, url, open) of each node of the repo that holds the node of `url`.
+
+    A tag that begins another one is left out: DVID itself finds it ambiguous.
+    """
     origin, uuid = url.rsplit("/", 1)
     repo = Web(origin).get_json(f"/api/repo/{uuid}/info")
     for n, node in enumerate(sorted(repo["DAG"]["Nodes"].values(), key=lambda node: node["VersionID"])):
+        if any(other != node["UUID"] and other.startswith(node["UUID"]) for other in repo["DAG"]["Nodes"]):
+            continue
         state = "locked" if node["Locked"] else "open"
         yield f"{n}-{state}{'-' + node['Branch'] if node['Branch'] else ''}", f"{origin}/{node['UUID']}", not node["Locked"]
 

@@ -14,7 +14,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("demo", &["geometry", "voxels"]), // never dvid: client and server must be able to disagree
     ("dvid", &["voxels", "geometry", "metrics"]),
     ("cache", &["dvid", "voxels", "geometry", "metrics", "sys"]),
-    ("array", &["cache", "dvid", "voxels", "geometry"]),
+    ("array", &["cache", "dvid", "voxels", "geometry", "metrics"]),
     ("layout", &["array", "voxels", "geometry"]),
     ("vfs", &["layout", "array", "metrics", "logging"]),
     ("fuse", &["vfs", "metrics", "logging", "sys", "array", "dvid"]), // array and dvid for error kinds
