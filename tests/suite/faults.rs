@@ -45,6 +45,8 @@ fn eio(id: &'static str, kind: FaultKind, codes: &'static [&'static str]) -> Cas
 fn image_faults() -> Vec<Case> {
     let hang = 60_000;
     vec![
+        // First, for it needs an answer of more than one frame, which chunks with holes do not give.
+        ok("D9", FaultKind::Permuted, &[]),
         ok("B1", FaultKind::HangBeforeHeaders { ms: hang }, &["fetch_timeout"]),
         ok("B2", FaultKind::HangAfterHeaders { ms: hang }, &["fetch_timeout"]),
         ok("B3", FaultKind::Drip { ms: 200 }, &["fetch_timeout"]),
@@ -64,7 +66,6 @@ fn image_faults() -> Vec<Case> {
         eio("D6", FaultKind::FrameLength { length: -1 }, &["bad_frame"]),
         eio("D6", FaultKind::FrameLength { length: i32::MAX }, &["bad_frame"]),
         eio("D7", FaultKind::FrameLength { length: 0 }, &["bad_frame"]),
-        ok("D9", FaultKind::Permuted, &[]),
     ]
 }
 
