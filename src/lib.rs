@@ -6,7 +6,7 @@
 //! - [`fuse`]: requests of the kernel to the filesystem, errors to errnos; mounting and unmounting.
 //! - [`vfs`]: names, inodes, attributes, reads: the filesystem without FUSE.
 //! - [`layout`]: what a format calls its files, and which voxels they hold. Pure.
-//! - [`array`]: [`DvidArray`], attributes and `read(roi)`.
+//! - [`array`](mod@array): [`DvidArray`], attributes and `read(roi)`.
 //! - [`cache`]: blocks in memory, one fetch for each, parked reads, fetching ahead.
 //! - [`dvid`]: DVID's HTTP API in, our types out.
 //! - [`voxels`] and [`geometry`]: dense volumes; coordinates, boxes, regions, grids.
