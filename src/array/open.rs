@@ -37,10 +37,7 @@ impl DvidArray {
     /// # Errors
     /// If the node cannot be opened, or has no such instance with voxels.
     pub fn open(server: &str, uuid: &str, name: &str) -> Result<Arc<Self>, OpenError> {
-        Self::open_view(server, uuid, name, View::Bodies).or_else(|error| match error {
-            OpenError::NoArray { .. } => Self::open_view(server, uuid, name, View::Stored),
-            OpenError::Node(_) | OpenError::Catalog(_) => Err(error),
-        })
+        Self::open_one(server, uuid, name, |arrays| arrays.first())
     }
 
     /// Opens one view of an instance: [`View::Stored`] of a labelmap are its supervoxels.
@@ -48,6 +45,15 @@ impl DvidArray {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_view(server: &str, uuid: &str, name: &str, view: View) -> Result<Arc<Self>, OpenError> {
+        Self::open_one(server, uuid, name, |arrays| arrays.iter().find(|array| array.view() == view))
+    }
+
+    fn open_one(
+        server: &str,
+        uuid: &str,
+        name: &str,
+        choose: impl Fn(&[Arc<Self>]) -> Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, OpenError> {
         let address: Address = format!("{server}/{uuid}").parse().map_err(dvid::OpenError::from)?;
         let metrics = Arc::new(Metrics::default());
         let mut node = Node::open(&address, HttpConfig::default(), NodeOptions::default(), Arc::clone(&metrics))?;
@@ -56,8 +62,8 @@ impl DvidArray {
         node.instances.retain(|info| info.name == name || info.name.starts_with(&siblings));
         let cache = BlockCache::new(CacheConfig::default(), metrics);
         let catalog = Catalog::open(&node, &cache, &CatalogOptions::default())?;
-        catalog.array(name, view).ok_or_else(|| {
-            let entry = catalog.entries.iter().find(|entry| entry.name == name);
+        let entry = catalog.entries.iter().find(|entry| entry.name == name);
+        entry.and_then(|entry| choose(&entry.arrays)).cloned().ok_or_else(|| {
             let reason = entry.and_then(|entry| entry.described["reason"].as_str()).unwrap_or("no such array");
             OpenError::NoArray { name: name.to_owned(), reason: reason.to_owned() }
         })
