@@ -27,6 +27,7 @@ mod faults;
 mod http;
 mod label_damage;
 mod patience;
+mod ports;
 mod server;
 
 #[cfg(test)]
@@ -34,4 +35,5 @@ mod tests;
 
 pub use dataset::{Dataset, InstanceSpec, Kind, Stored, VERSIONS, Version};
 pub use faults::{Fault, FaultKind, LabelDamage};
+pub use ports::lasting_port;
 pub use server::{Demo, DemoOptions};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind};
+use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, lasting_port};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
 use crate::support::{Chunk, Mounted, chunk_of, file_values, levels, mount_tests_can_run, time_limit};
@@ -39,9 +39,9 @@ fn a_server_killed_under_eight_readers_and_started_again_costs_no_byte() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(180));
-    let mut demo = test_demo();
+    let port = lasting_port();
+    let mut demo = Demo::start(DemoOptions { dataset: dataset(), port, ..DemoOptions::default() }).unwrap();
     demo.set_delay(Duration::from_millis(30));
-    let port = demo.port();
     let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0", "--memory", "64M"]);
     let mut work = Vec::new();
     for name in &NAMES[..6] {
@@ -74,7 +74,7 @@ fn a_server_killed_under_eight_readers_and_started_again_costs_no_byte() {
     let at_death = next.load(Ordering::SeqCst);
     assert!(at_death < work.len(), "the readers were still reading");
     std::thread::sleep(Duration::from_secs(3));
-    let again = Demo::start(DemoOptions { dataset: dataset(), port: Some(port), ..DemoOptions::default() }).unwrap();
+    let again = Demo::start(DemoOptions { dataset: dataset(), port, ..DemoOptions::default() }).unwrap();
     let n: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
     assert_eq!(n, work.len());
     assert!(again.count("blocks") > 0, "the rest came from the server that was started again");
