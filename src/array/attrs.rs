@@ -51,7 +51,6 @@ pub(super) fn describe(of: &Description<'_>) -> Map<String, Value> {
         "levels": levels(of),
         "levels_left_out": of.left_out,
         "levels_probed": of.probe.map(|probe| probe.sample.iter().map(|block| block.0.axes()).collect::<Vec<_>>()),
-        "layouts": ["volume.zarr"],
         "notes": of.voxels.notes,
     });
     extend(&mut map, rest);

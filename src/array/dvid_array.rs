@@ -13,7 +13,7 @@ use crate::voxels::{AnyArray, Dtype, Volume, Voxel, copy_box_into};
 use super::data_view::DataView;
 use super::error::{Error, MetadataError, NoSuchModule};
 use super::neuroglancer;
-use super::read_voxels::{ReadVoxels, ThenBytes};
+use super::read_voxels::{ReadVoxels, ThenBytes, VoxelBytes};
 use super::spec::{ArrayKind, ArraySpec, Level};
 use super::traits::{Array, Axis};
 use super::window::voxels_of_bytes;
@@ -249,7 +249,8 @@ impl ReadVoxels for DvidArray {
         self.parts.freshness
     }
 
-    fn read_bytes(&self, index: usize, file_box: VoxelBox, window: Range<u64>, then: ThenBytes) {
+    fn read_bytes(&self, wanted: VoxelBytes, then: ThenBytes) {
+        let VoxelBytes { level: index, file_box, channels: _, window } = wanted;
         let level = self.parts.spec.levels[index].clone();
         let dtype = self.dtype();
         let part = voxels_of_bytes(file_box, dtype.itemsize(), &window);

@@ -23,6 +23,6 @@ pub use data_view::DataView;
 pub use dvid_array::{DvidArray, Source};
 pub use error::{Error, MetadataError, NoSuchModule, OutOfBounds};
 pub use open::OpenError;
-pub use read_voxels::{ReadVoxels, ThenBytes};
+pub use read_voxels::{Channels, ReadVoxels, ThenBytes, VoxelBytes};
 pub use spec::{ArrayKind, ArraySpec, Level, LevelSource, SpecError};
 pub use traits::{Array, Axis};

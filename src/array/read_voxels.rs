@@ -12,6 +12,39 @@ use super::spec::ArraySpec;
 /// Who is told the bytes of a read; called exactly once, perhaps on another thread.
 pub type ThenBytes = Box<dyn FnOnce(Result<Vec<u8>, Error>) + Send>;
 
+/// Bytes of a dense C-order file over a box of voxels: little-endian, x fastest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoxelBytes {
+    /// Which level of the array, from 0.
+    pub level: usize,
+    /// The voxels of the file, in DVID voxels of that level; it may reach beyond the array.
+    pub file_box: VoxelBox,
+    /// Which channels the file holds.
+    pub channels: Channels,
+    /// Which of its bytes; they lie inside the file.
+    pub window: Range<u64>,
+}
+
+/// The channels of a dense file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    /// One of them; 0 for an array without channels.
+    One(usize),
+    /// All so many, voxel by voxel.
+    Interleaved(usize),
+}
+
+impl Channels {
+    /// How many of them stand in the file.
+    #[must_use]
+    pub fn n_here(self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Interleaved(n) => n,
+        }
+    }
+}
+
 /// An array whose voxels can be read as bytes of files.
 pub trait ReadVoxels: Send + Sync + Debug {
     /// Levels, shapes, origins, chunks.
@@ -20,9 +53,9 @@ pub trait ReadVoxels: Send + Sync + Debug {
     /// How long what is read stays right.
     fn freshness(&self) -> Freshness;
 
-    /// Reads bytes `window` of a dense little-endian C-order file over `file_box`, in DVID voxels of that level.
+    /// Reads bytes of a dense file.
     ///
-    /// Never blocks: `then` gets exactly `window.end - window.start` bytes, or an error. What lies outside the stored
-    /// blocks is the fill value 0. The window must lie inside the file.
-    fn read_bytes(&self, level: usize, file_box: VoxelBox, window: Range<u64>, then: ThenBytes);
+    /// Never blocks: `then` gets exactly as many bytes as the window has, or an error. What lies outside the stored
+    /// blocks is the fill value 0.
+    fn read_bytes(&self, wanted: VoxelBytes, then: ThenBytes);
 }

@@ -52,8 +52,10 @@ pub struct ArraySpec {
     pub name: String,
     /// Stored values or bodies.
     pub view: View,
-    /// The type of a voxel.
+    /// The type of a voxel, or of one channel of it.
     pub dtype: Dtype,
+    /// How many channels a voxel has, if the array has an axis for them.
+    pub channels: Option<usize>,
     /// Image or labels.
     pub kind: ArrayKind,
     /// The size of a voxel of level 0 in nanometers, zyx.
@@ -136,7 +138,13 @@ impl ArraySpec {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { name, view, dtype, kind, voxel_size, data, levels })
+        Ok(Self { name, view, dtype, channels: None, kind, voxel_size, data, levels })
+    }
+
+    /// How many channels a voxel has: 1 without an axis for them.
+    #[must_use]
+    pub fn n_channels(&self) -> usize {
+        self.channels.unwrap_or(1)
     }
 
     /// The DVID voxel of level 0 that is array index (0, 0, 0).

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::array::{Catalog, DvidArray, Entry, ReadVoxels};
 use crate::cache::BlockCache;
 use crate::dvid::Node;
+use crate::layout::LayoutOptions;
 use crate::metrics::Metrics;
 use crate::vfs::{Contents, InstanceFiles, ViewFiles, escape};
 
@@ -29,6 +30,7 @@ pub(super) fn contents(
             .zip(&node.instances)
             .map(|(entry, info)| files(entry, &info.typename))
             .collect(),
+        layouts: LayoutOptions::default(),
         stats: stats(cache, metrics),
         metrics: Arc::clone(metrics),
     }

@@ -1,104 +1,134 @@
-//! The chunk files of one level: directories `<z>/<y>/` and a file `<x>` for each chunk that holds data.
-
-use std::ops::Range;
+//! The chunk files of one level, and the directories that their names make.
 
 use crate::array::ArraySpec;
 use crate::geometry::{Coordinate, VoxelBox};
 
 use super::file::VoxelFile;
+use super::form::{Form, Held};
+use super::naming::{Naming, Place};
 
-/// How deep a chunk file lies: z, y, x.
-const DEPTH: usize = 3;
+const AXES: usize = 3;
 
-/// The chunks of one level that touch what the server stores, and the directories that they lie in.
+/// The chunks of one level that exist as files, and the directories that they lie in.
 ///
-/// Every node has a position: first all directories of depth 1, then those of depth 2, then the chunks, each depth
-/// in mixed radix with x fastest. Positions are dense, so each position below [`n_nodes`](Self::n_nodes) is a node.
+/// Every node has a position: first all directories of depth 1, then those of depth 2 and so on, then the chunks, each
+/// depth in mixed radix in the order of their names' axes. Positions are dense: each below [`n_nodes`](Self::n_nodes)
+/// is a node.
 ///
 /// Invariant: all positions fit 64 bits, each chunk has less than 2^63 bytes and corners that fit 64 bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkGrid {
     level: usize,
+    /// The first voxel of chunk (0, 0, 0).
     origin: Coordinate,
     chunk_shape: Coordinate,
-    itemsize: usize,
-    /// The first chunk index of each axis, zyx.
-    first: [u64; DEPTH],
+    /// Chunks hold no voxels beyond it.
+    clip: Option<VoxelBox>,
+    naming: Naming,
+    form: Form,
+    /// The first chunk index of each axis that exists, zyx.
+    first: [u64; AXES],
     /// How many chunks lie along each axis; all 0 if there is none.
-    n_chunks: [u64; DEPTH],
+    n_chunks: [u64; AXES],
+    /// Bytes of all chunks; `u64::MAX` if there are more.
+    n_bytes: u64,
+}
+
+/// What a grid is made from.
+#[derive(Clone, Debug)]
+pub(super) struct GridParts {
+    /// Which level of the array.
+    pub(super) level: usize,
+    /// The first voxel of chunk (0, 0, 0), in DVID voxels of that level.
+    pub(super) origin: Coordinate,
+    /// Voxels of a chunk.
+    pub(super) chunk_shape: Coordinate,
+    /// A chunk exists if it touches this box.
+    pub(super) extent: VoxelBox,
+    /// Chunks are cut where this box ends; `None` if they are whole.
+    pub(super) clip: Option<VoxelBox>,
+    /// What they are called.
+    pub(super) naming: Naming,
+    /// What they consist of.
+    pub(super) form: Form,
 }
 
 /// A directory or a chunk of a [`ChunkGrid`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChunkNode {
-    /// 1 for `<z>`, 2 for `<z>/<y>`, 3 for a chunk.
+    /// How deep it lies, from 1.
     depth: usize,
     /// Which of all nodes of this depth, in mixed radix.
     number: u64,
 }
 
-impl ChunkNode {
-    /// Whether it is a chunk file rather than a directory.
-    #[must_use]
-    pub fn is_chunk(self) -> bool {
-        self.depth == DEPTH
-    }
-}
-
 impl ChunkGrid {
-    /// The chunks of a level in chunks of `chunk_shape`, or `None` if they cannot be files: of 2^63 bytes or more,
-    /// or too many to number.
+    /// The chunks of a level over its stored voxels, each whole: elsewhere is nothing but the fill value.
     ///
-    /// A chunk exists if it touches the level's stored voxels; elsewhere is nothing but the fill value.
-    #[must_use]
-    pub fn new(spec: &ArraySpec, level: usize, chunk_shape: Coordinate) -> Option<Self> {
+    /// `None` if they cannot be files: of 2^63 bytes or more, or too many to number.
+    pub(super) fn over_stored(
+        spec: &ArraySpec,
+        level: usize,
+        chunk_shape: Coordinate,
+        (naming, form): (Naming, Form),
+    ) -> Option<Self> {
         let described = spec.levels.get(level)?;
-        let (origin, itemsize) = (described.origin, spec.dtype.itemsize());
-        let (mut first, mut n_chunks) = ([0; DEPTH], [0; DEPTH]);
-        let mut begin_of_last = [0; DEPTH];
-        let stored = described.stored.intersect(described.voxels());
-        for axis in 0..DEPTH {
+        let extent = described.stored.intersect(described.voxels());
+        Self::new(spec, GridParts { level, origin: described.origin, chunk_shape, extent, clip: None, naming, form })
+    }
+
+    /// The chunks of a grid that touch its extent.
+    ///
+    /// `None` if they cannot be files: of 2^63 bytes or more, or too many to number.
+    pub(super) fn new(spec: &ArraySpec, parts: GridParts) -> Option<Self> {
+        let GridParts { level, origin, chunk_shape, extent, clip, naming, form } = parts;
+        let (mut first, mut n_chunks) = ([0; AXES], [0; AXES]);
+        for axis in 0..AXES {
             let chunk = chunk_shape.axes()[axis];
-            let begin = stored.begin().axes()[axis].checked_sub(origin.axes()[axis])?.div_euclid(chunk);
-            let end = -(origin.axes()[axis].checked_sub(stored.end().axes()[axis])?.div_euclid(chunk));
+            let begin = extent.begin().axes()[axis].checked_sub(origin.axes()[axis])?.div_euclid(chunk);
+            let end = -(origin.axes()[axis].checked_sub(extent.end().axes()[axis])?.div_euclid(chunk));
             first[axis] = u64::try_from(begin).ok()?;
             n_chunks[axis] = u64::try_from(end - begin).ok()?;
-            begin_of_last[axis] = end.checked_sub(1)?.checked_mul(chunk)?.checked_add(origin.axes()[axis])?;
+            // The last chunk of the axis must have a corner.
+            end.checked_mul(chunk)?.checked_add(origin.axes()[axis])?;
         }
-        if stored.is_empty() {
-            (first, n_chunks) = ([0; DEPTH], [0; DEPTH]);
-        } else {
-            VoxelFile::new(level, VoxelBox::from_shape(begin_of_last.into(), chunk_shape)?, itemsize)?;
+        if extent.is_empty() {
+            (first, n_chunks) = ([0; AXES], [0; AXES]);
         }
-        let grid = Self { level, origin, chunk_shape, itemsize, first, n_chunks };
-        u64::try_from(grid.n_nodes_exactly()).ok()?;
-        Some(grid)
+        let mut grid = Self { level, origin, chunk_shape, clip, naming, form, first, n_chunks, n_bytes: 0 };
+        grid.n_bytes = grid.total_bytes(spec)?;
+        grid.fits_positions().then_some(grid)
     }
 
     /// How many directories and chunks there are, and so one more than the last position.
     #[must_use]
     pub fn n_nodes(&self) -> u64 {
-        (1..=DEPTH).map(|depth| self.n_at(depth)).sum()
+        (1..=self.depth()).map(|depth| self.n_at(depth)).sum()
     }
 
     /// How many chunk files there are.
     #[must_use]
     pub fn n_chunks(&self) -> u64 {
-        self.n_at(DEPTH)
+        self.n_at(self.depth())
     }
 
     /// Bytes of all chunk files together; `u64::MAX` if there are more.
     #[must_use]
     pub fn n_bytes(&self) -> u64 {
-        let chunk = u64::try_from(self.chunk_shape.product()).unwrap_or(u64::MAX).saturating_mul(self.itemsize as u64);
-        self.n_chunks().saturating_mul(chunk)
+        self.n_bytes
+    }
+
+    /// Whether a node is a chunk file rather than a directory.
+    #[must_use]
+    pub fn is_chunk(&self, node: ChunkNode) -> bool {
+        node.depth == self.depth()
     }
 
     /// The node at a position, if there is one.
     #[must_use]
     pub fn node(&self, position: u64) -> Option<ChunkNode> {
         let mut number = position;
-        for depth in 1..=DEPTH {
+        for depth in 1..=self.depth() {
             let n = self.n_at(depth);
             if number < n {
                 return Some(ChunkNode { depth, number });
@@ -118,13 +148,15 @@ impl ChunkGrid {
     #[must_use]
     pub fn parent(&self, node: ChunkNode) -> Option<ChunkNode> {
         let depth = node.depth.checked_sub(1).filter(|&depth| depth > 0)?;
-        Some(ChunkNode { depth, number: node.number / self.n_chunks[depth] })
+        Some(ChunkNode { depth, number: node.number / self.n_of_step(depth) })
     }
 
     /// How many nodes lie in a directory (`None`: the level's own), 0 for a chunk.
     #[must_use]
     pub fn n_children(&self, of: Option<ChunkNode>) -> u64 {
-        self.n_chunks.get(of.map_or(0, |node| node.depth)).copied().unwrap_or(0)
+        let depth = of.map_or(0, |node| node.depth);
+        // A grid without chunks has no names at all.
+        if depth < self.depth() { self.n_of_step(depth).min(self.n_chunks()) } else { 0 }
     }
 
     /// A node of a directory by its place in the listing.
@@ -135,170 +167,112 @@ impl ChunkGrid {
         (nth < n).then(|| ChunkNode { depth: depth + 1, number: number * n + nth })
     }
 
-    /// A node of a directory by its name: a decimal number without sign and leading zeros, and no other spelling.
+    /// A node of a directory by its name, in its one spelling.
     #[must_use]
     pub fn child_named(&self, of: Option<ChunkNode>, name: &str) -> Option<ChunkNode> {
-        let canonical = name.bytes().all(|byte| byte.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
-        let index: u64 = canonical.then(|| name.parse().ok())??;
-        let first = *self.first.get(of.map_or(0, |node| node.depth))?;
-        self.child(of, index.checked_sub(first)?)
-    }
-
-    /// The chunk index along the node's own axis: its name.
-    #[must_use]
-    pub fn index(&self, node: ChunkNode) -> u64 {
-        let axis = node.depth - 1;
-        self.first[axis] + node.number % self.n_chunks[axis]
-    }
-
-    /// The voxels of a chunk; `None` for a directory.
-    #[must_use]
-    pub fn file(&self, node: ChunkNode) -> Option<VoxelFile> {
-        if !node.is_chunk() {
+        let step = of.map_or(0, |node| node.depth);
+        if step >= self.depth() {
             return None;
         }
-        let mut begin = self.origin.axes();
-        let mut at = Some(node);
-        while let Some(node) = at {
-            let axis = node.depth - 1;
-            let index = i64::try_from(self.index(node)).ok()?;
-            begin[axis] += index * self.chunk_shape.axes()[axis];
-            at = self.parent(node);
+        let place = Place { origin: self.origin, chunk_shape: self.chunk_shape };
+        let index = self.naming.read(step, name, place)?;
+        let mut nth = 0;
+        for &axis in self.naming.steps()[step] {
+            let digit = index[axis].checked_sub(self.first[axis]).filter(|&digit| digit < self.n_chunks[axis])?;
+            nth = nth * self.n_chunks[axis] + digit;
         }
-        VoxelFile::new(self.level, VoxelBox::from_shape(begin.into(), self.chunk_shape)?, self.itemsize)
+        let child = self.child(of, nth)?;
+        let mut spelled = String::new();
+        self.write_name(child, &mut spelled);
+        (spelled == name).then_some(child)
     }
 
-    /// The chunk indices that exist along each axis, zyx.
+    /// Adds the node's name to a text.
+    pub fn write_name(&self, node: ChunkNode, name: &mut String) {
+        let index = self.index(node);
+        self.naming.write(node.depth - 1, index, self.held(index).unwrap_or(VoxelBox::EMPTY), name);
+    }
+
+    /// The file of a chunk; `None` for a directory. `spec` is the one that the grid was made for.
     #[must_use]
-    pub fn indices(&self) -> [Range<u64>; DEPTH] {
-        std::array::from_fn(|axis| self.first[axis]..self.first[axis] + self.n_chunks[axis])
+    pub fn file(&self, spec: &ArraySpec, node: ChunkNode) -> Option<VoxelFile> {
+        if !self.is_chunk(node) {
+            return None;
+        }
+        self.form.file(spec, Held { level: self.level, voxels: self.held(self.index(node))? })
+    }
+
+    /// The chunk index of a node; along axes that its path does not count yet, the first.
+    fn index(&self, node: ChunkNode) -> [u64; AXES] {
+        let mut index = self.first;
+        let mut number = node.number;
+        for step in self.naming.steps()[..node.depth].iter().rev() {
+            for &axis in step.iter().rev() {
+                index[axis] += number % self.n_chunks[axis];
+                number /= self.n_chunks[axis];
+            }
+        }
+        index
+    }
+
+    /// Bytes of all chunks together, or `None` if one of them cannot be a file.
+    fn total_bytes(&self, spec: &ArraySpec) -> Option<u64> {
+        // Along an axis the first and the last chunk may be cut; those between them are alike.
+        let kinds = |axis: usize| {
+            let (first, n) = (self.first[axis], self.n_chunks[axis]);
+            let between = n.saturating_sub(2);
+            [(first, n.min(1)), (first + 1, between), (first + n.saturating_sub(1), n.saturating_sub(1).min(1))]
+        };
+        let mut total = 0_u64;
+        for (z, n_z) in kinds(0) {
+            for (y, n_y) in kinds(1) {
+                for (x, n_x) in kinds(2) {
+                    let n = n_z.saturating_mul(n_y).saturating_mul(n_x);
+                    if n > 0 {
+                        let file = self.form.file(spec, Held { level: self.level, voxels: self.held([z, y, x])? })?;
+                        total = total.saturating_add(n.saturating_mul(file.n_bytes()));
+                    }
+                }
+            }
+        }
+        Some(total)
+    }
+
+    /// The voxels of the chunk at an index.
+    fn held(&self, index: [u64; AXES]) -> Option<VoxelBox> {
+        let mut begin = self.origin.axes();
+        for (axis, begin) in begin.iter_mut().enumerate() {
+            *begin += i64::try_from(index[axis]).ok()? * self.chunk_shape.axes()[axis];
+        }
+        let whole = VoxelBox::from_shape(begin.into(), self.chunk_shape)?;
+        Some(self.clip.map_or(whole, |clip| whole.intersect(clip)))
+    }
+
+    /// How deep the chunks lie.
+    fn depth(&self) -> usize {
+        self.naming.steps().len()
+    }
+
+    /// How many names one step of a path has.
+    fn n_of_step(&self, step: usize) -> u64 {
+        self.naming.steps()[step].iter().map(|&axis| self.n_chunks[axis]).product()
     }
 
     fn n_at(&self, depth: usize) -> u64 {
-        self.n_chunks[..depth].iter().product()
+        let any = u64::from(self.n_chunks.iter().all(|&n| n > 0));
+        any * (0..depth).map(|step| self.n_of_step(step)).product::<u64>()
     }
 
-    fn n_nodes_exactly(&self) -> u128 {
-        let n = self.n_chunks.map(u128::from);
-        // The products of three numbers below 2^58 (a chunk has at least one voxel of a 2^63 byte array) saturate at worst.
-        n[0].saturating_add(n[0].saturating_mul(n[1])).saturating_add(n[0].saturating_mul(n[1]).saturating_mul(n[2]))
+    /// Whether every position fits 64 bits.
+    fn fits_positions(&self) -> bool {
+        let (mut at_depth, mut total) = (1_u128, 0_u128);
+        for step in self.naming.steps() {
+            at_depth = step.iter().fold(at_depth, |n, &axis| n.saturating_mul(self.n_chunks[axis].into()));
+            total = total.saturating_add(at_depth);
+        }
+        u64::try_from(total).is_ok()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::array::{ArrayKind, LevelSource};
-    use crate::dvid::View;
-    use crate::geometry::VoxelSize;
-    use crate::voxels::Dtype;
-
-    fn spec(block: [i64; 3], n_levels: usize, begin: [i64; 3], end: [i64; 3]) -> ArraySpec {
-        let source = LevelSource { source: String::new(), block_shape: block.into() };
-        let data = VoxelBox::new(begin.into(), end.into()).unwrap();
-        let kind = (Dtype::Uint8, ArrayKind::Image);
-        ArraySpec::new(String::new(), View::Stored, kind, VoxelSize::UNIT, data, vec![source; n_levels]).unwrap()
-    }
-
-    fn grid(spec: &ArraySpec, level: usize) -> ChunkGrid {
-        ChunkGrid::new(spec, level, spec.levels[level].chunk_shape).unwrap()
-    }
-
-    fn running_example() -> ArraySpec {
-        spec([64; 3], 4, [130, 1000, -70], [280, 1130, 130])
-    }
-
-    #[test]
-    fn the_running_example_has_the_chunks_that_its_data_touches() {
-        let spec = running_example();
-        // The data lie at array index z 130-279, y 1000-1129, x 442-641; whole blocks reach to x 384-703.
-        assert_eq!(grid(&spec, 0).indices(), [2..5, 15..18, 6..11]);
-        assert_eq!(grid(&spec, 0).n_chunks(), 45);
-        assert_eq!(grid(&spec, 3).indices(), [0..1, 1..3, 0..2]);
-        let node = ["4", "15", "6"].iter().fold(None, |at, name| Some(grid(&spec, 0).child_named(at, name).unwrap()));
-        let file = grid(&spec, 0).file(node.unwrap()).unwrap();
-        assert_eq!(file.file_box(), VoxelBox::from_shape([256, 960, -128].into(), Coordinate::splat(64)).unwrap());
-        assert_eq!((file.level(), file.n_bytes()), (0, 64 * 64 * 64));
-    }
-
-    #[test]
-    fn only_the_one_spelling_of_a_number_is_a_name() {
-        let grid = grid(&spec([64; 3], 1, [0; 3], [640; 3]), 0);
-        assert!(grid.child_named(None, "0").is_some() && grid.child_named(None, "9").is_some());
-        for name in ["", "00", "01", "+1", "-1", "1 ", " 1", "1.0", "0x1", "١", "10", "18446744073709551616", ".", "z"]
-        {
-            assert_eq!(grid.child_named(None, name), None, "{name:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_stored_is_no_chunk_at_all() {
-        let mut spec = running_example();
-        spec.levels[0].stored = VoxelBox::EMPTY;
-        let grid = grid(&spec, 0);
-        assert_eq!((grid.n_nodes(), grid.n_children(None), grid.child_named(None, "0")), (0, 0, None));
-    }
-
-    #[test]
-    fn a_volume_longer_than_wide_has_more_positions_than_a_slot() {
-        let end = [1 << 62, 1, 1];
-        let grid = grid(&spec([64; 3], 1, [0; 3], end), 0);
-        assert_eq!(grid.n_chunks(), 1 << 56);
-        let last = grid.node(grid.n_nodes() - 1).unwrap();
-        assert_eq!(grid.position(last), 3 * (1 << 56) - 1);
-        assert_eq!(grid.file(last).unwrap().file_box().end(), Coordinate::new(1 << 62, 64, 64));
-    }
-
-    #[test]
-    fn chunks_that_no_file_can_hold_leave_out_the_grid() {
-        let spec = running_example();
-        assert_eq!(ChunkGrid::new(&spec, 0, Coordinate::splat(1 << 21)), None);
-        assert_eq!(ChunkGrid::new(&spec, 4, Coordinate::splat(64)), None);
-    }
-
-    proptest! {
-        #[test]
-        fn positions_and_nodes_are_one_to_one(
-            block in prop::array::uniform3(1_i64..70),
-            begin in prop::array::uniform3(-300_i64..300),
-            size in prop::array::uniform3(1_i64..300),
-            level in 0_usize..3,
-        ) {
-            let end = [0, 1, 2].map(|axis| begin[axis] + size[axis]);
-            let spec = spec(block, 3, begin, end);
-            let grid = grid(&spec, level);
-            let mut listed = vec![None];
-            let (mut seen, mut at) = (HashSet::new(), 0);
-            while at < listed.len() {
-                let of = listed[at];
-                for nth in 0..grid.n_children(of) {
-                    let child = grid.child(of, nth).unwrap();
-                    prop_assert_eq!(grid.parent(child), of);
-                    prop_assert_eq!(grid.node(grid.position(child)), Some(child));
-                    prop_assert_eq!(grid.child_named(of, &grid.index(child).to_string()), Some(child));
-                    prop_assert!(seen.insert(grid.position(child)));
-                    listed.push(Some(child));
-                }
-                at += 1;
-            }
-            prop_assert_eq!(seen.len() as u64, grid.n_nodes());
-            prop_assert!(seen.iter().all(|&position| position < grid.n_nodes()));
-            prop_assert_eq!(grid.node(grid.n_nodes()), None);
-            // A chunk exists if and only if it touches what is stored, checked chunk by chunk over the whole array.
-            let level = &spec.levels[level];
-            let all = level.shape.div_ceil(level.chunk_shape);
-            for index in VoxelBox::from_shape(Coordinate::ZERO, all).unwrap().indices() {
-                let voxels = VoxelBox::from_shape(level.origin + index * level.chunk_shape, level.chunk_shape).unwrap();
-                let found = index.axes().iter().try_fold(None, |at, i| grid.child_named(at, &i.to_string()).map(Some));
-                prop_assert_eq!(found.is_some(), !voxels.intersect(level.stored).is_empty(), "{}", index);
-                if let Some(node) = found.flatten() {
-                    prop_assert_eq!(grid.file(node).unwrap().file_box(), voxels);
-                }
-            }
-        }
-    }
-}
+mod tests;

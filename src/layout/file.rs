@@ -1,43 +1,195 @@
-//! A file that consists of voxels.
+//! Files that hold voxels, and what any range of their bytes consists of.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::array::{Channels, VoxelBytes};
 use crate::geometry::VoxelBox;
+use crate::voxels::Dtype;
 
-/// A file that is a dense, C-ordered, little-endian box of voxels of one level.
+use super::chunk_run::ChunkRun;
+use super::encoding::Encoding;
+
+/// A file of voxels: headers, dense boxes of voxels, and what lies between them, one section after the other.
 ///
 /// Invariant: it has less than 2^63 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoxelFile {
-    level: usize,
-    file_box: VoxelBox,
-    n_bytes: u64,
+    /// Each with the offset of its end.
+    sections: Vec<(u64, Section)>,
+}
+
+/// A stretch of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    /// Bytes that follow from the array's spec.
+    Bytes(Arc<[u8]>),
+    /// So many zeros.
+    Zeros(u64),
+    /// A dense box of voxels.
+    Dense(Dense),
+    /// Dense boxes of one shape, in the order of a grid.
+    Chunks(ChunkRun),
+}
+
+/// A dense, C-ordered box of voxels of one level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dense {
+    /// Which level of the array, from 0.
+    pub(super) level: usize,
+    /// Its voxels, in DVID voxels of that level; it may reach beyond the array.
+    pub(super) file_box: VoxelBox,
+    /// The type of a voxel, or of one channel of it.
+    pub(super) dtype: Dtype,
+    /// Which channels, and in which order.
+    pub(super) channels: Channels,
+    /// How a voxel is written.
+    pub(super) encoding: Encoding,
+}
+
+/// What a stretch of a file's bytes is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes that need no fetch.
+    Bytes(Vec<u8>),
+    /// Voxels of the array.
+    Voxels(VoxelPiece),
+}
+
+/// Voxels to be read, and how they become bytes of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoxelPiece {
+    wanted: VoxelBytes,
+    dtype: Dtype,
+    encoding: Encoding,
+    /// The part of the encoded bytes that is asked for.
+    cut: Range<usize>,
 }
 
 impl VoxelFile {
-    /// A file over these voxels, or `None` if it would have 2^63 bytes or more: no file system holds one.
-    #[must_use]
-    pub fn new(level: usize, file_box: VoxelBox, itemsize: usize) -> Option<Self> {
-        let n_bytes = file_box.n_voxels().checked_mul(itemsize as u128)?;
-        let n_bytes = i64::try_from(n_bytes).ok()?.unsigned_abs();
-        Some(Self { level, file_box, n_bytes })
-    }
-
-    /// Which level of the array, from 0.
-    #[must_use]
-    pub fn level(&self) -> usize {
-        self.level
-    }
-
-    /// All its voxels, in DVID voxels of its level; it may reach beyond the array.
-    #[must_use]
-    pub fn file_box(&self) -> VoxelBox {
-        self.file_box
+    /// A file of these sections, or `None` if it would have 2^63 bytes or more: no file system holds one.
+    pub(super) fn new(sections: impl IntoIterator<Item = Section>) -> Option<Self> {
+        let mut end = 0_u64;
+        let sections = sections
+            .into_iter()
+            .map(|section| {
+                end = end.checked_add(section.n_bytes()?).filter(|&end| i64::try_from(end).is_ok())?;
+                Some((end, section))
+            })
+            .collect::<Option<_>>()?;
+        Some(Self { sections })
     }
 
     /// Bytes of the whole file.
     #[must_use]
     pub fn n_bytes(&self) -> u64 {
-        self.n_bytes
+        self.sections.last().map_or(0, |&(end, _)| end)
     }
+
+    /// What these bytes consist of, in their order. A range that reaches beyond the file is cut.
+    #[must_use]
+    pub fn pieces(&self, range: Range<u64>) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let first = self.sections.partition_point(|&(end, _)| end <= range.start);
+        let mut begin = first.checked_sub(1).map_or(0, |before| self.sections[before].0);
+        for (end, section) in &self.sections[first..] {
+            let part = range.start.max(begin)..range.end.min(*end);
+            if part.is_empty() {
+                break;
+            }
+            section.pieces(part.start - begin..part.end - begin, &mut pieces);
+            begin = *end;
+        }
+        pieces
+    }
+}
+
+impl Section {
+    /// Bytes of it, or `None` if they are too many to count.
+    fn n_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::Zeros(n) => Some(*n),
+            Self::Dense(dense) => dense.n_bytes(),
+            Self::Chunks(chunks) => chunks.n_bytes(),
+        }
+    }
+
+    /// What a range of it consists of. The range lies inside it.
+    fn pieces(&self, range: Range<u64>, pieces: &mut Vec<Piece>) {
+        match self {
+            Self::Bytes(bytes) => {
+                pieces.push(Piece::Bytes(bytes[in_memory(range.start)..in_memory(range.end)].to_vec()))
+            }
+            Self::Zeros(_) => pieces.push(Piece::Bytes(vec![0; in_memory(range.end - range.start)])),
+            Self::Dense(dense) => pieces.push(dense.piece(range)),
+            Self::Chunks(chunks) => chunks.pieces(range, pieces),
+        }
+    }
+}
+
+impl Dense {
+    /// Bytes that it takes in the file, or `None` if they are too many to count.
+    pub(super) fn n_bytes(&self) -> Option<u64> {
+        let n_voxels = u64::try_from(self.file_box.n_voxels()).ok()?;
+        let voxel_bytes = n_voxels.checked_mul(self.itemsize())?;
+        let (of_voxels, of_file) = self.encoding.unit(self.file_box, self.dtype);
+        (voxel_bytes / of_voxels).checked_mul(of_file)
+    }
+
+    /// The voxels that these bytes of it are made from.
+    pub(super) fn piece(&self, range: Range<u64>) -> Piece {
+        let (of_voxels, of_file) = self.encoding.unit(self.file_box, self.dtype);
+        let units = range.start / of_file..range.end.div_ceil(of_file);
+        let first = units.start * of_file;
+        Piece::Voxels(VoxelPiece {
+            wanted: VoxelBytes {
+                level: self.level,
+                file_box: self.file_box,
+                channels: self.channels,
+                window: units.start * of_voxels..units.end * of_voxels,
+            },
+            dtype: self.dtype,
+            encoding: self.encoding,
+            cut: in_memory(range.start - first)..in_memory(range.end - first),
+        })
+    }
+
+    /// Bytes of one voxel, with all channels that stand here.
+    fn itemsize(&self) -> u64 {
+        self.dtype.itemsize() as u64 * self.channels.n_here() as u64
+    }
+}
+
+impl VoxelPiece {
+    /// The voxels that have to be read.
+    #[must_use]
+    pub fn wanted(&self) -> &VoxelBytes {
+        &self.wanted
+    }
+
+    /// The file's bytes, from the voxels that were asked for.
+    ///
+    /// # Panics
+    /// If there are fewer voxels than asked for.
+    #[must_use]
+    pub fn encode(&self, voxels: Vec<u8>) -> Vec<u8> {
+        let mut bytes = self.encoding.encode(voxels, self.dtype);
+        bytes.truncate(self.cut.end);
+        bytes.drain(..self.cut.start);
+        bytes
+    }
+
+    /// Bytes of the file that come from it.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        self.cut.len()
+    }
+}
+
+/// A length that a range of bytes in memory has.
+fn in_memory(n: u64) -> usize {
+    usize::try_from(n).expect("a part of a file that is read lies in memory")
 }
 
 #[cfg(test)]
@@ -45,11 +197,51 @@ mod tests {
     use super::*;
     use crate::geometry::Coordinate;
 
+    fn dense(shape: [i64; 3], dtype: Dtype, encoding: Encoding) -> Dense {
+        let file_box = VoxelBox::from_shape(Coordinate::ZERO, shape.into()).unwrap();
+        Dense { level: 0, file_box, dtype, channels: Channels::One(0), encoding }
+    }
+
     #[test]
     fn a_file_of_two_to_the_63_bytes_is_left_out() {
-        let shape = |x| VoxelBox::from_shape(Coordinate::ZERO, Coordinate::new(1 << 30, 1 << 10, x)).unwrap();
-        assert_eq!(VoxelFile::new(0, shape(1 << 20), 8), None);
-        assert_eq!(VoxelFile::new(0, shape((1 << 20) - 1), 8).unwrap().n_bytes(), (1 << 63) - (1 << 43));
-        assert_eq!(VoxelFile::new(0, VoxelBox::EMPTY, 8).unwrap().n_bytes(), 0);
+        let n_bytes = |shape| {
+            VoxelFile::new([Section::Dense(dense(shape, Dtype::Uint64, Encoding::Little))]).map(|file| file.n_bytes())
+        };
+        assert_eq!(n_bytes([1 << 30, 1 << 10, 1 << 20]), None);
+        assert_eq!(n_bytes([1 << 30, 1 << 10, (1 << 20) - 1]), Some((1 << 63) - (1 << 43)));
+        assert_eq!(n_bytes([0, 0, 0]), Some(0));
+        assert_eq!(VoxelFile::new([Section::Zeros(1 << 62), Section::Zeros(1 << 62)]), None);
+    }
+
+    /// The bytes of a file over voxels that are their own numbers.
+    fn rendered(file: &VoxelFile, range: Range<u64>) -> Vec<u8> {
+        let render = |piece: Piece| match piece {
+            Piece::Bytes(bytes) => bytes,
+            Piece::Voxels(piece) => {
+                let numbered: Vec<u8> = (0_u16..60).flat_map(u16::to_le_bytes).collect();
+                let window = piece.wanted().window.clone();
+                piece.encode(numbered[in_memory(window.start)..in_memory(window.end)].to_vec())
+            }
+        };
+        file.pieces(range).into_iter().flat_map(render).collect()
+    }
+
+    #[test]
+    fn any_range_is_the_same_part_of_the_whole() {
+        for encoding in [Encoding::Little, Encoding::Big] {
+            let header: Arc<[u8]> = b"header!".as_slice().into();
+            let middle = Section::Dense(dense([3, 4, 5], Dtype::Uint16, encoding));
+            let file = VoxelFile::new([Section::Bytes(header), middle, Section::Zeros(3)]).unwrap();
+            let whole = rendered(&file, 0..file.n_bytes());
+            assert_eq!(whole.len(), 7 + 120 + 3);
+            let number = if encoding == Encoding::Big { u16::from_be_bytes } else { u16::from_le_bytes };
+            assert_eq!(number([whole[7 + 2 * 41], whole[8 + 2 * 41]]), 41);
+            for start in 0..whole.len() {
+                for end in start..=whole.len() + 2 {
+                    let part = rendered(&file, start as u64..end as u64);
+                    assert_eq!(part, whole[start..end.min(whole.len())], "{start}..{end} {encoding:?}");
+                }
+            }
+        }
     }
 }

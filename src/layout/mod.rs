@@ -3,11 +3,18 @@
 //! A layout is a [`Folder`]: documents that follow from the [`ArraySpec`](crate::array::ArraySpec), folders, and
 //! grids of chunks. To add one is to add a variant of [`LayoutKind`]; the compiler then names every place.
 
-mod chunk_grid;
+mod encoding;
+
+mod chunk_run;
 mod file;
+
+mod chunk_grid;
+mod form;
+mod naming;
+
 mod kind;
 mod zarr;
 
 pub use chunk_grid::{ChunkGrid, ChunkNode};
-pub use file::VoxelFile;
-pub use kind::{Document, Entry, Folder, LayoutKind};
+pub use file::{Piece, VoxelFile, VoxelPiece};
+pub use kind::{Document, Entry, Folder, LayoutKind, LayoutOptions, LeftOut};

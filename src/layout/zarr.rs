@@ -9,24 +9,27 @@ use crate::array::{ArrayKind, ArraySpec, Level};
 use crate::voxels::Dtype;
 
 use super::chunk_grid::ChunkGrid;
-use super::kind::{Document, Entry, Folder};
+use super::form::Form;
+use super::kind::{Entry, Folder, LeftOut};
+use super::naming::Naming;
 
-/// The whole directory, or `None` if a chunk of it could not be a file.
-pub(super) fn folder(spec: &ArraySpec) -> Option<Folder> {
+/// The whole directory.
+pub(super) fn folder(spec: &ArraySpec) -> Result<Folder, LeftOut> {
     let mut entries = vec![
-        (".zgroup".to_owned(), Entry::Document(Document::ZarrGroup)),
-        (".zattrs".to_owned(), Entry::Document(Document::ZarrGroupAttrs)),
-        (".zmetadata".to_owned(), Entry::Document(Document::ZarrConsolidated)),
+        (".zgroup".to_owned(), Entry::document(|_| group())),
+        (".zattrs".to_owned(), Entry::document(group_attrs)),
+        (".zmetadata".to_owned(), Entry::document(consolidated)),
     ];
     for (index, level) in spec.levels.iter().enumerate() {
-        let chunks = Some(ChunkGrid::new(spec, index, level.chunk_shape)?);
+        let chunks = ChunkGrid::over_stored(spec, index, level.chunk_shape, (Naming::Zyx, Form::Raw));
         let documents = vec![
-            (".zarray".to_owned(), Entry::Document(Document::ZarrArray(index))),
-            (".zattrs".to_owned(), Entry::Document(Document::ZarrArrayAttrs(index))),
+            (".zarray".to_owned(), Entry::document(move |spec| array(spec, index))),
+            (".zattrs".to_owned(), Entry::document(move |spec| array_attrs(spec, index))),
         ];
-        entries.push((path_of(index), Entry::Folder(Folder { entries: documents, chunks })));
+        let folder = Folder { entries: documents, chunks: Some(chunks.ok_or(LeftOut::TooLarge)?) };
+        entries.push((path_of(index), Entry::Folder(folder)));
     }
-    Some(Folder { entries, chunks: None })
+    Ok(Folder::of(entries))
 }
 
 /// `.zgroup`

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::array::{Freshness, ReadVoxels};
-use crate::layout::{self, Entry, LayoutKind};
+use crate::layout::{self, Entry, LayoutOptions};
 
 use super::contents::{InstanceFiles, ViewFiles};
 use super::control::ControlFile;
@@ -25,9 +25,13 @@ pub(super) struct RootFiles {
 }
 
 /// Lays out everything; inode numbers follow the order of the names, so the same contents give the same numbers.
-pub(super) fn build(root: RootFiles, instances: Vec<InstanceFiles>) -> Result<Tree, BuildError> {
+pub(super) fn build(
+    root: RootFiles,
+    instances: Vec<InstanceFiles>,
+    layouts: &LayoutOptions,
+) -> Result<Tree, BuildError> {
     let mut inodes = InodeTable::default();
-    let mut rows = RowBuilder::new(&mut inodes)?;
+    let mut rows = RowBuilder::new(&mut inodes, layouts)?;
     let root_folder = rows.folder(ROOT);
     rows.text(root_folder, "README.txt", root.readme.into_bytes().into(), Freshness::Forever);
     rows.text(root_folder, "node.json", json_bytes(&root.node), Freshness::Forever);
@@ -45,7 +49,7 @@ pub(super) fn build(root: RootFiles, instances: Vec<InstanceFiles>) -> Result<Tr
         return Err(BuildError::SameName(pair[0].0.clone()));
     }
     for (name, instance) in named {
-        let mut rows = RowBuilder::new(&mut inodes)?;
+        let mut rows = RowBuilder::new(&mut inodes, layouts)?;
         let folder = rows.instance(instance)?;
         rows.finish();
         link(&mut root_nodes, 0, name, folder, true);
@@ -95,19 +99,38 @@ fn finish_nodes(inodes: &mut InodeTable<Row>, first: u64, mut nodes: Vec<Fixed>)
     }
 }
 
+/// All layouts of an array that can hold it; `attrs` tells which, and why others cannot.
+fn lay_out(array: &dyn ReadVoxels, layouts: &LayoutOptions, attrs: &mut Value) -> Vec<(String, Entry)> {
+    let (mut shown, mut left_out) = (Vec::new(), Map::new());
+    for kind in &layouts.kinds {
+        match kind.entry(array.spec(), layouts) {
+            Ok(entry) => shown.push((kind.name(), entry)),
+            Err(reason) => {
+                left_out.insert(kind.name(), reason.to_string().into());
+            }
+        }
+    }
+    if let Some(attrs) = attrs.as_object_mut() {
+        attrs.insert("layouts".into(), shown.iter().map(|(name, _)| name.as_str()).collect());
+        attrs.insert("layouts_left_out".into(), left_out.into());
+    }
+    shown
+}
+
 /// The fixed nodes of one row while they are made, and the rows of its chunks behind it.
 struct RowBuilder<'a> {
     inodes: &'a mut InodeTable<Row>,
+    layouts: &'a LayoutOptions,
     /// The inode number of position 0.
     first: u64,
     nodes: Vec<Fixed>,
 }
 
 impl<'a> RowBuilder<'a> {
-    fn new(inodes: &'a mut InodeTable<Row>) -> Result<Self, BuildError> {
+    fn new(inodes: &'a mut InodeTable<Row>, layouts: &'a LayoutOptions) -> Result<Self, BuildError> {
         // Fixed nodes are few: one slot holds them all.
         let first = inodes.append(1, Row::Fixed(Vec::new()))?;
-        Ok(Self { inodes, first, nodes: Vec::new() })
+        Ok(Self { inodes, layouts, first, nodes: Vec::new() })
     }
 
     fn into_nodes(self) -> Vec<Fixed> {
@@ -161,16 +184,31 @@ impl<'a> RowBuilder<'a> {
         Ok(folder)
     }
 
-    fn view(&mut self, folder: u64, view: ViewFiles, freshness: Freshness) -> Result<(), BuildError> {
+    fn view(&mut self, folder: u64, mut view: ViewFiles, freshness: Freshness) -> Result<(), BuildError> {
+        let laid_out =
+            view.array.as_deref().map(|array| lay_out(array, self.layouts, &mut view.attrs)).unwrap_or_default();
         self.text(folder, "attrs.json", json_bytes(&view.attrs), freshness);
         if let Some(neuroglancer) = view.neuroglancer {
             self.text(folder, "neuroglancer.json", json_bytes(&neuroglancer), freshness);
         }
         let Some(array) = view.array else { return Ok(()) };
-        for kind in LayoutKind::ALL {
-            if let Some(laid_out) = kind.folder(array.spec()) {
-                let subfolder = self.subfolder(folder, kind.name());
-                self.layout(subfolder, laid_out, &array)?;
+        for (name, entry) in laid_out {
+            self.entry(folder, &name, entry, &array)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, at: u64, name: &str, entry: Entry, array: &Arc<dyn ReadVoxels>) -> Result<(), BuildError> {
+        match entry {
+            Entry::Document(document) => {
+                self.add(at, name, FixedNode::Document(document, Arc::clone(array)));
+            }
+            Entry::File(file) => {
+                self.add(at, name, FixedNode::Voxels(file, Arc::clone(array)));
+            }
+            Entry::Folder(folder) => {
+                let subfolder = self.subfolder(at, name);
+                self.layout(subfolder, folder, array)?;
             }
         }
         Ok(())
@@ -178,15 +216,7 @@ impl<'a> RowBuilder<'a> {
 
     fn layout(&mut self, at: u64, folder: layout::Folder, array: &Arc<dyn ReadVoxels>) -> Result<(), BuildError> {
         for (name, entry) in folder.entries {
-            match entry {
-                Entry::Document(document) => {
-                    self.add(at, &name, FixedNode::Document(document, Arc::clone(array)));
-                }
-                Entry::Folder(inner) => {
-                    let subfolder = self.subfolder(at, &name);
-                    self.layout(subfolder, inner, array)?;
-                }
-            }
+            self.entry(at, &name, entry, array)?;
         }
         if let Some(grid) = folder.chunks {
             let n_nodes = grid.n_nodes();

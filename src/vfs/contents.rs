@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::array::{Freshness, ReadVoxels};
+use crate::layout::LayoutOptions;
 use crate::metrics::Metrics;
 
 /// Gives the current `stats.json`.
@@ -23,6 +24,8 @@ pub struct Contents {
     pub updated_s: i64,
     /// The instances in any order.
     pub instances: Vec<InstanceFiles>,
+    /// Which layouts each array is shown in.
+    pub layouts: LayoutOptions,
     /// Asked for at each open of `stats.json`.
     pub stats: Stats,
     /// `.dvidfs/metrics`; failed reads are counted here.
@@ -31,11 +34,12 @@ pub struct Contents {
 
 impl fmt::Debug for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, node: _, config: _, updated_s, instances, stats: _, metrics: _ } = self;
+        let Self { source, node: _, config: _, updated_s, instances, layouts, stats: _, metrics: _ } = self;
         f.debug_struct("Contents")
             .field("source", source)
             .field("updated_s", updated_s)
             .field("instances", instances)
+            .field("layouts", layouts)
             .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 //! Looking up, attributes and listings are arithmetic on what was known at the mount: no I/O, no waiting. A read is
 //! answered from inode, offset and size alone; only control files (`.dvidfs/`) keep a snapshot from open to release.
 
+mod assembly;
 mod build;
 mod contents;
 mod control;

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::layout::LayoutKind;
+use crate::layout::LayoutOptions;
 
 use super::contents::InstanceFiles;
 use super::names::escape;
 
 /// The text of README.txt.
-pub(super) fn readme(source: &str, instances: &[InstanceFiles]) -> String {
+pub(super) fn readme(source: &str, instances: &[InstanceFiles], layouts: &LayoutOptions) -> String {
     let mut lines: Vec<String> = instances.iter().map(line_of).collect();
     lines.sort();
     let example = instances.iter().filter(|instance| instance.view.array.is_some()).map(|i| escape(&i.name)).min();
@@ -23,7 +23,7 @@ pub(super) fn readme(source: &str, instances: &[InstanceFiles]) -> String {
     text += "  info               DVID's own description\n";
     text += "  attrs.json         shape, voxel size (nm), offset, levels, and what was left out and why\n";
     text += "  neuroglancer.json  a layer, and a viewer state to paste\n";
-    for kind in LayoutKind::ALL {
+    for kind in &layouts.kinds {
         // A string takes every write.
         let _ = writeln!(text, "  {:<18} {}", format!("{}/", kind.name()), kind.title());
     }

@@ -1,6 +1,6 @@
 //! What lies where: inode numbers to places, names to inode numbers, and back. Pure arithmetic.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::array::{Freshness, ReadVoxels};
@@ -39,6 +39,7 @@ pub(super) enum FixedNode {
     Folder(Folder),
     Text(Arc<[u8]>, Freshness),
     Document(Document, Arc<dyn ReadVoxels>),
+    Voxels(Arc<VoxelFile>, Arc<dyn ReadVoxels>),
     Control(ControlFile),
 }
 
@@ -62,14 +63,29 @@ pub(super) struct Chunks {
     pub(super) array: Arc<dyn ReadVoxels>,
 }
 
+impl FixedNode {
+    fn n_voxel_bytes(&self) -> u64 {
+        if let Self::Voxels(file, _) = self { file.n_bytes() } else { 0 }
+    }
+}
+
+impl Chunks {
+    /// How many names a directory of the grid has, and how many of them are directories.
+    fn n_children(&self, of: Option<ChunkNode>) -> (u64, u64) {
+        let n = self.grid.n_children(of);
+        let holds_folders = self.grid.child(of, 0).is_some_and(|child| !self.grid.is_chunk(child));
+        (n, if holds_folders { n } else { 0 })
+    }
+}
+
 /// What an inode number stands for.
 #[derive(Debug)]
 pub(super) enum Place<'a> {
     Folder,
     Text(&'a Arc<[u8]>, Freshness),
-    Document(Document, &'a Arc<dyn ReadVoxels>),
+    Document(&'a Document, &'a Arc<dyn ReadVoxels>),
     Control(ControlFile),
-    Chunk(VoxelFile, &'a Arc<dyn ReadVoxels>),
+    Voxels(Cow<'a, VoxelFile>, &'a Arc<dyn ReadVoxels>),
 }
 
 /// A node with the row that it lies in.
@@ -86,10 +102,13 @@ impl Tree {
             Node::Fixed(fixed) => match &fixed.node {
                 FixedNode::Folder(_) => Place::Folder,
                 FixedNode::Text(bytes, freshness) => Place::Text(bytes, *freshness),
-                FixedNode::Document(document, array) => Place::Document(*document, array),
+                FixedNode::Document(document, array) => Place::Document(document, array),
+                FixedNode::Voxels(file, array) => Place::Voxels(Cow::Borrowed(file), array),
                 FixedNode::Control(file) => Place::Control(*file),
             },
-            Node::Chunk(chunks, _, node) if node.is_chunk() => Place::Chunk(chunks.grid.file(node)?, &chunks.array),
+            Node::Chunk(chunks, _, node) if chunks.grid.is_chunk(node) => {
+                Place::Voxels(Cow::Owned(chunks.grid.file(chunks.array.spec(), node)?), &chunks.array)
+            }
             Node::Chunk(..) => Place::Folder,
         })
     }
@@ -120,13 +139,11 @@ impl Tree {
     /// How many names a directory has, and how many of them are directories.
     pub(super) fn n_children(&self, inode: u64) -> (u64, u64) {
         if let Some((chunks, folder)) = self.folder(inode) {
-            let n_chunk_folders = chunks.map_or(0, |(chunks, _)| chunks.grid.n_children(None));
-            return (folder.children.len() as u64 + n_chunk_folders, folder.n_folders + n_chunk_folders);
+            let (n, n_folders) = chunks.map_or((0, 0), |(chunks, _)| chunks.n_children(None));
+            return (folder.children.len() as u64 + n, folder.n_folders + n_folders);
         }
         let Some(Node::Chunk(chunks, _, node)) = self.node(inode) else { return (0, 0) };
-        let n = chunks.grid.n_children(Some(node));
-        let holds_folders = chunks.grid.child(Some(node), 0).is_some_and(|child| !child.is_chunk());
-        (n, if holds_folders { n } else { 0 })
+        chunks.n_children(Some(node))
     }
 
     /// A node of a directory by its place in the listing, from 0; its name replaces what is in `name`.
@@ -144,7 +161,7 @@ impl Tree {
             (chunks, first, Some(node), nth)
         };
         let child = chunks.grid.child(of, nth)?;
-        write!(name, "{}", chunks.grid.index(child)).expect("a string takes every write");
+        chunks.grid.write_name(child, name);
         Some(first + chunks.grid.position(child))
     }
 
@@ -160,10 +177,13 @@ impl Tree {
         names.join("/")
     }
 
-    /// Bytes of all chunks, and how many files and directories there are.
+    /// Bytes of all files of voxels, and how many files and directories there are.
     pub(super) fn totals(&self) -> (u64, u64) {
         self.inodes.rows().fold((0_u64, 0_u64), |(bytes, nodes), row| match row {
-            Row::Fixed(fixed) => (bytes, nodes.saturating_add(fixed.len() as u64)),
+            Row::Fixed(fixed) => {
+                let in_files = fixed.iter().map(|fixed| fixed.node.n_voxel_bytes()).fold(0, u64::saturating_add);
+                (bytes.saturating_add(in_files), nodes.saturating_add(fixed.len() as u64))
+            }
             Row::Chunks(Chunks { grid, .. }) => {
                 (bytes.saturating_add(grid.n_bytes()), nodes.saturating_add(grid.n_nodes()))
             }
@@ -172,7 +192,9 @@ impl Tree {
 
     fn name_in(&self, parent: u64, inode: u64) -> Option<String> {
         if let Node::Chunk(chunks, _, node) = self.node(inode)? {
-            return Some(chunks.grid.index(node).to_string());
+            let mut name = String::new();
+            chunks.grid.write_name(node, &mut name);
+            return Some(name);
         }
         let (_, folder) = self.folder(parent)?;
         folder.children.iter().find(|(_, child)| *child == inode).map(|(name, _)| name.clone())

@@ -11,6 +11,7 @@ use crate::array::{self, Freshness};
 use crate::logging::Chain;
 use crate::metrics::{Counter, Metrics};
 
+use super::assembly::read_pieces;
 use super::build::{RootFiles, build};
 use super::contents::Contents;
 use super::control::{Control, ControlFile};
@@ -112,7 +113,7 @@ pub struct DirEntry<'a> {
 /// What `statfs` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
-    /// Bytes of all chunk files.
+    /// Bytes of all files of voxels.
     pub total_bytes: u64,
     /// How many files and directories there are.
     pub files: u64,
@@ -138,9 +139,9 @@ impl VirtualFs {
     /// # Errors
     /// If two instances come to one name, or there are more files than inode numbers.
     pub fn new(contents: Contents) -> Result<Self, BuildError> {
-        let Contents { source, node, config, updated_s, instances, stats, metrics } = contents;
-        let root = RootFiles { readme: readme(&source, &instances), node, config };
-        let tree = Arc::new(build(root, instances)?);
+        let Contents { source, node, config, updated_s, instances, layouts, stats, metrics } = contents;
+        let root = RootFiles { readme: readme(&source, &instances, &layouts), node, config };
+        let tree = Arc::new(build(root, instances, &layouts)?);
         let (total_bytes, files) = tree.totals();
         let journal = Arc::new(Journal::default());
         let control = Control { stats, metrics: Arc::clone(&metrics), journal: Arc::clone(&journal) };
@@ -180,7 +181,7 @@ impl VirtualFs {
                 (document.render(array.spec()).len() as u64, lasting(array.freshness()))
             }
             Place::Control(file) => (self.control.render(file).len() as u64, Lasting::For(Duration::ZERO)),
-            Place::Chunk(file, array) => (file.n_bytes(), lasting(array.freshness())),
+            Place::Voxels(ref file, array) => (file.n_bytes(), lasting(array.freshness())),
         };
         let is_dir = matches!(place, Place::Folder);
         let mtime_s = if matches!(place, Place::Control(_)) { now().as_secs().cast_signed() } else { self.mtime_s };
@@ -228,7 +229,7 @@ impl VirtualFs {
             Place::Folder => return Err(Error::IsADirectory),
             Place::Control(file) => return Ok(self.open_control(file)),
             Place::Text(_, freshness) => freshness,
-            Place::Document(_, array) | Place::Chunk(_, array) => array.freshness(),
+            Place::Document(_, array) | Place::Voxels(_, array) => array.freshness(),
         };
         let caching = match freshness {
             Freshness::Forever => Caching::Keep,
@@ -263,13 +264,13 @@ impl VirtualFs {
             Ok(Place::Text(bytes, _)) => then(Ok(cut(bytes, range))),
             Ok(Place::Document(document, array)) => then(Ok(cut(&document.render(array.spec()), range))),
             Ok(Place::Control(file)) => then(Ok(cut(&self.snapshot(fh, file), range))),
-            Ok(Place::Chunk(file, array)) => {
+            Ok(Place::Voxels(file, array)) => {
                 let window = range.within(file.n_bytes());
                 if window.is_empty() {
                     return then(Ok(Vec::new()));
                 }
                 let then = self.recording(ino, window.clone(), then);
-                array.read_bytes(file.level(), file.file_box(), window, then);
+                read_pieces(array.as_ref(), file.pieces(window), then);
             }
         }
     }
@@ -294,7 +295,7 @@ impl VirtualFs {
     fn directory(&self, ino: u64) -> Result<(u64, u64), Error> {
         match self.place(ino)? {
             Place::Folder => Ok(self.tree.n_children(ino)),
-            Place::Text(..) | Place::Document(..) | Place::Control(_) | Place::Chunk(..) => Err(Error::NotADirectory),
+            Place::Text(..) | Place::Document(..) | Place::Control(_) | Place::Voxels(..) => Err(Error::NotADirectory),
         }
     }
 
@@ -320,16 +321,10 @@ impl VirtualFs {
         found.unwrap_or_else(|| self.control.render(file))
     }
 
-    /// Checks the length of what comes, and records what failed.
+    /// Records what failed.
     fn recording(&self, ino: u64, window: Range<u64>, then: ThenBytes) -> array::ThenBytes {
         let (tree, journal, metrics) = (Arc::clone(&self.tree), Arc::clone(&self.journal), Arc::clone(&self.metrics));
         Box::new(move |result| {
-            let wanted = window.end - window.start;
-            let result = result.and_then(|bytes| match bytes.len() as u64 {
-                got if got == wanted => Ok(bytes),
-                // The kernel would take a short answer for the end of the file.
-                got => Err(array::Error::WrongLength { got, wanted }),
-            });
             then(result.map_err(|source| {
                 let path = tree.path(ino);
                 metrics.count(Counter::FailedReads);
@@ -337,7 +332,7 @@ impl VirtualFs {
                     time: now().as_millis() as f64 / 1000.0,
                     path: path.clone(),
                     offset: window.start,
-                    size: wanted,
+                    size: window.end - window.start,
                     code: source.code(),
                     cause: Chain(&source).to_string(),
                 });

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::array::Channels;
 use crate::array::spec::LevelSource;
 use crate::cache::CacheConfig;
 use crate::dvid::{Block, BlockForm, Error as DvidError, FetchBlocks};
@@ -95,7 +96,8 @@ fn array() -> DvidArray {
 
 fn read_bytes(array: &DvidArray, file_box: VoxelBox, window: Range<u64>) -> Vec<u8> {
     let (send, receive) = mpsc::channel();
-    array.read_bytes(0, file_box, window, Box::new(move |bytes| send.send(bytes).unwrap()));
+    let wanted = VoxelBytes { level: 0, file_box, channels: Channels::One(0), window };
+    array.read_bytes(wanted, Box::new(move |bytes| send.send(bytes).unwrap()));
     receive.recv().unwrap().unwrap()
 }
 

@@ -5,7 +5,6 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,9 +13,10 @@ use serde_json::{Value, json};
 
 use super::tree::ROOT;
 use super::*;
-use crate::array::{self, ArrayKind, ArraySpec, LevelSource, ReadVoxels};
+use crate::array::{self, ArrayKind, ArraySpec, LevelSource, ReadVoxels, VoxelBytes};
 use crate::dvid::{Freshness, View};
 use crate::geometry::{Coordinate, VoxelBox, VoxelSize};
+use crate::layout::LayoutOptions;
 use crate::metrics::Metrics;
 use crate::voxels::Dtype;
 
@@ -56,7 +56,8 @@ impl ReadVoxels for Model {
         self.freshness
     }
 
-    fn read_bytes(&self, level: usize, file_box: VoxelBox, window: Range<u64>, then: array::ThenBytes) {
+    fn read_bytes(&self, wanted: VoxelBytes, then: array::ThenBytes) {
+        let VoxelBytes { level, file_box, channels: _, window } = wanted;
         self.n_reads.fetch_add(1, Ordering::Relaxed);
         let mood = *self.mood.lock().unwrap();
         if mood == Mood::Failing {
@@ -125,6 +126,7 @@ fn mount(instances: Vec<InstanceFiles>) -> VirtualFs {
         config: json!({"ttl": 5}),
         updated_s: MTIME_S,
         instances,
+        layouts: LayoutOptions::default(),
         stats: Box::new(|| json!({"parked_reads": 3})),
         metrics,
     })

@@ -71,7 +71,8 @@ fn metadata_is_what_was_given_byte_for_byte() {
     let fs = small_tree();
     let info = find(&fs, "gray/info").unwrap();
     assert_eq!(read_all(&fs, info.ino, 3), b"{\"Base\" : \"byte for byte\"}\n");
-    assert_eq!(read_json(&fs, "gray/attrs.json"), json!({"name": "gray"}));
+    let attrs = json!({"name": "gray", "layouts": ["volume.zarr"], "layouts_left_out": {}});
+    assert_eq!(read_json(&fs, "gray/attrs.json"), attrs);
     assert_eq!(read_json(&fs, "node.json"), json!({"uuid": "28841c"}));
     assert_eq!(read_json(&fs, ".dvidfs/config.json"), json!({"ttl": 5}));
     assert_eq!(read_json(&fs, "gray/volume.zarr/s0/.zarray")["dtype"], "|u1");
@@ -146,6 +147,7 @@ fn a_control_file_stays_as_it_was_at_open() {
         config: Value::Null,
         updated_s: 0,
         instances: vec![],
+        layouts: LayoutOptions::default(),
         stats: Box::new(move || json!({"reads": counted.get(Counter::FuseReads)})),
         metrics: Arc::clone(&metrics),
     })

@@ -1,0 +1,40 @@
+//! What a chunk is as a file.
+
+use crate::array::{ArraySpec, Channels};
+use crate::geometry::VoxelBox;
+
+use super::encoding::Encoding;
+use super::file::{Dense, Section, VoxelFile};
+
+/// What the chunk files of a grid consist of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The voxels alone, little-endian, one channel after the other.
+    Raw,
+}
+
+/// What a chunk file is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Which level of the array.
+    pub(super) level: usize,
+    /// Its voxels, in DVID voxels of that level.
+    pub(super) voxels: VoxelBox,
+}
+
+impl Form {
+    /// The file over these voxels, or `None` if it would have 2^63 bytes or more.
+    pub(super) fn file(&self, spec: &ArraySpec, held: Held) -> Option<VoxelFile> {
+        match self {
+            Self::Raw => VoxelFile::new(planes(spec, held, Encoding::Little)),
+        }
+    }
+}
+
+/// The voxels of a chunk, one channel after the other.
+pub(super) fn planes(spec: &ArraySpec, held: Held, encoding: Encoding) -> impl Iterator<Item = Section> {
+    let (Held { level, voxels: file_box }, dtype) = (held, spec.dtype);
+    (0..spec.n_channels()).map(move |channel| {
+        Section::Dense(Dense { level, file_box, dtype, channels: Channels::One(channel), encoding })
+    })
+}
