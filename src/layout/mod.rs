@@ -12,6 +12,7 @@ mod chunk_grid;
 mod form;
 mod naming;
 
+mod attributes;
 mod kind;
 mod zarr;
 

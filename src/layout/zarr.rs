@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::array::{ArrayKind, ArraySpec, Level};
 use crate::voxels::Dtype;
 
+use super::attributes::{AXIS_NAMES, ArrayAttrs, dimension_names, path_of, to_bytes, with_channels};
 use super::chunk_grid::ChunkGrid;
 use super::form::Form;
 use super::kind::{Entry, Folder, LeftOut};
@@ -49,7 +50,7 @@ pub(super) fn array(spec: &ArraySpec, level: usize) -> Vec<u8> {
 
 /// `.zattrs` of a level that the spec has.
 pub(super) fn array_attrs(spec: &ArraySpec, level: usize) -> Vec<u8> {
-    to_bytes(&ArrayAttrs::of(spec, &spec.levels[level]))
+    to_bytes(&XarrayAttrs::of(spec, &spec.levels[level]))
 }
 
 /// `.zmetadata`
@@ -61,19 +62,9 @@ pub(super) fn consolidated(spec: &ArraySpec) -> Vec<u8> {
     for (index, level) in spec.levels.iter().enumerate() {
         let path = path_of(index);
         metadata.push((format!("{path}/.zarray"), Metadata::Array(Array::of(spec, level))));
-        metadata.push((format!("{path}/.zattrs"), Metadata::ArrayAttrs(ArrayAttrs::of(spec, level))));
+        metadata.push((format!("{path}/.zattrs"), Metadata::ArrayAttrs(XarrayAttrs::of(spec, level))));
     }
     to_bytes(&Consolidated { metadata: Files(metadata), zarr_consolidated_format: 1 })
-}
-
-fn path_of(level: usize) -> String {
-    format!("s{level}")
-}
-
-fn to_bytes(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec_pretty(value).expect("these types have string keys and no fallible parts");
-    bytes.push(b'\n');
-    bytes
 }
 
 #[derive(Serialize)]
@@ -96,7 +87,7 @@ enum Metadata<'a> {
     Group(Group),
     GroupAttrs(GroupAttrs<'a>),
     Array(Array),
-    ArrayAttrs(ArrayAttrs),
+    ArrayAttrs(XarrayAttrs),
 }
 
 #[derive(Serialize)]
@@ -177,13 +168,11 @@ impl Dataset {
     }
 }
 
-const AXIS_NAMES: [&str; 3] = ["z", "y", "x"];
-
 #[derive(Serialize)]
 struct Array {
     zarr_format: u8,
-    shape: [i64; 3],
-    chunks: [i64; 3],
+    shape: Vec<i64>,
+    chunks: Vec<i64>,
     dtype: &'static str,
     compressor: Option<()>,
     fill_value: u8,
@@ -196,8 +185,8 @@ impl Array {
     fn of(spec: &ArraySpec, level: &Level) -> Self {
         Self {
             zarr_format: 2,
-            shape: level.shape.axes(),
-            chunks: level.chunk_shape.axes(),
+            shape: with_channels(spec, level.shape.axes()),
+            chunks: with_channels(spec, level.chunk_shape.axes()),
             dtype: dtype_name(spec.dtype),
             compressor: None,
             fill_value: 0,
@@ -218,44 +207,18 @@ fn dtype_name(dtype: Dtype) -> &'static str {
     }
 }
 
+/// The attributes of an array, with the dimension names that xarray looks for.
 #[derive(Serialize)]
-struct ArrayAttrs {
-    /// The corner of voxel 0.
-    offset: [i128; 3],
-    voxel_size: [i64; 3],
-    axis_names: [&'static str; 3],
-    units: [&'static str; 3],
-    types: [&'static str; 3],
-    resolution: [i64; 3],
+struct XarrayAttrs {
+    #[serde(flatten)]
+    attrs: ArrayAttrs,
     #[serde(rename = "_ARRAY_DIMENSIONS")]
-    dimensions: [&'static str; 3],
+    dimensions: Vec<&'static str>,
 }
 
-impl ArrayAttrs {
+impl XarrayAttrs {
     fn of(spec: &ArraySpec, level: &Level) -> Self {
-        let (voxel_size, unit) = whole_voxel_size(spec.voxel_size.at_scale(level.scale).nm());
-        let origin = level.origin.axes();
-        Self {
-            offset: std::array::from_fn(|axis| i128::from(origin[axis]) * i128::from(voxel_size[axis])),
-            voxel_size,
-            axis_names: AXIS_NAMES,
-            units: [unit; 3],
-            types: ["space"; 3],
-            resolution: voxel_size,
-            dimensions: AXIS_NAMES,
-        }
-    }
-}
-
-/// A voxel size as integers, and their unit: nm, or pm if a component is no whole number of nm.
-///
-/// The tools that read these attributes cut 3.2 to 3 without a word.
-#[allow(clippy::cast_possible_truncation)] // a float beyond i64 saturates, and no voxel is that large
-fn whole_voxel_size(nm: [f64; 3]) -> ([i64; 3], &'static str) {
-    if nm.iter().all(|nm| nm.fract() == 0.0) {
-        (nm.map(|nm| nm as i64), "nm")
-    } else {
-        (nm.map(|nm| ((nm * 1000.0).round() as i64).max(1)), "pm")
+        Self { attrs: ArrayAttrs::of(spec, level), dimensions: dimension_names(spec) }
     }
 }
 
