@@ -82,7 +82,7 @@ pub struct Folder {
     /// What has a fixed name.
     pub entries: Vec<(String, Entry)>,
     /// Chunks, whose names are made by arithmetic.
-    pub chunks: Option<ChunkGrid>,
+    pub chunks: Option<Box<ChunkGrid>>,
 }
 
 /// Something with a fixed name in a layout.

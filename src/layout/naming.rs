@@ -63,9 +63,9 @@ impl Naming {
         match (self, self.steps()[step]) {
             (Self::Boxes, _) => {
                 let begin = read_begin(name)?;
-                for axis in 0..3 {
+                for (axis, index) in index.iter_mut().enumerate() {
                     let voxels = begin.axes()[axis].checked_sub(place.origin.axes()[axis])?;
-                    index[axis] = u64::try_from(voxels.div_euclid(place.chunk_shape.axes()[axis])).ok()?;
+                    *index = u64::try_from(voxels.div_euclid(place.chunk_shape.axes()[axis])).ok()?;
                 }
             }
             (Self::Planes { axis, extension }, _) => {
