@@ -94,6 +94,9 @@ impl<'a> Claim<'a> {
     /// The request failed: its blocks are asked for again, or everybody who waits is told.
     pub(super) fn fail(&mut self, error: Error) {
         let engine = self.engine;
+        // To ask again would be in vain: the view has to be made ready first.
+        let is_unready = error.kind() == ErrorKind::MappingLoading
+            && self.keys.first().is_some_and(|key| !self.source.fetch.is_ready(key.view));
         let keys = std::mem::take(&mut self.keys);
         let now = Instant::now();
         let error = Arc::new(error);
@@ -106,12 +109,17 @@ impl<'a> Claim<'a> {
         } else if error.kind() != ErrorKind::Abandoned {
             answered(engine, &mut state);
         }
-        let mut failed = Vec::new();
+        let (mut failed, mut released) = (Vec::new(), Vec::new());
         for key in &keys {
-            failed.extend(retry_or_fail(engine, &mut state, key, &error, keys.len(), now));
+            if is_unready {
+                released.extend(state.flights.release(key).1);
+            } else {
+                failed.extend(retry_or_fail(engine, &mut state, key, &error, keys.len(), now));
+            }
         }
         drop(state);
         engine.answer_failed(failed);
+        released.into_iter().for_each(|(read, _)| reads::advance(engine, read));
         self.note_quiet();
     }
 

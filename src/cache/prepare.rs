@@ -53,7 +53,9 @@ fn prepare(engine: &Arc<Engine>, id: SourceId, view: View, source: &dyn FetchBlo
         let jitter = state.jitter();
         match decide(&error, attempts, jitter) {
             Decision::After(delay) if is_awaited => sleep(engine, state, Instant::now() + delay),
-            Decision::After(_) | Decision::Stop => {
+            // Nobody waits, so nobody is told; whoever comes next may well find it better.
+            Decision::After(_) => return drop(state.flights.prepared((id, view))),
+            Decision::Stop => {
                 drop(state);
                 return give_up(engine, (id, view), &error);
             }
