@@ -5,7 +5,6 @@
 //! mapped here and there. On a locked node the mapping is then held here for good. Where the server must be
 //! asked again (an open node, or a mapping too large to hold), each answer is believed only while the run goes on.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::sleep;
@@ -71,19 +70,29 @@ pub(super) struct Gate {
     /// The mapping is larger than its memory, for good: a block that was mapped when it was fetched must never be
     /// mapped again.
     is_too_large: AtomicBool,
-    /// Bodies that were looked up. No I/O under this lock.
+    /// Bodies that were looked up, at most `most_met` of them. No I/O under this lock.
     met: Mutex<LruCache<u64, u64>>,
+    most_met: usize,
 }
 
 impl Gate {
     pub(super) fn new(server: Server, instance: String, mapper: Mapper, apart: Duration) -> Self {
-        let n_met = match mapper {
+        let most_met = match mapper {
             Mapper::Client { limit_bytes } => limit_bytes / LRU_ENTRY_BYTES,
             Mapper::Server => 0,
         };
-        let is_too_large = AtomicBool::new(false);
-        let met = Mutex::new(LruCache::new(NonZeroUsize::new(n_met).unwrap_or(NonZeroUsize::MIN)));
-        Self { server, instance, mapper, apart, way: RwLock::default(), checking: Mutex::default(), is_too_large, met }
+        Self {
+            server,
+            instance,
+            mapper,
+            apart,
+            way: RwLock::default(),
+            checking: Mutex::default(),
+            is_too_large: AtomicBool::new(false),
+            // One with a capacity takes all its memory at once, whether or not anything is ever looked up.
+            met: Mutex::new(LruCache::unbounded()),
+            most_met,
+        }
     }
 
     /// How bodies are had, if the gate is open.
@@ -112,6 +121,8 @@ impl Gate {
         if self.way().is_some() {
             return Ok(());
         }
+        // Also what a check looked up that then failed: nobody has believed it.
+        self.met().clear();
         let start = self.server_start()?;
         let first = download_digest(&self.server, &self.instance)?;
         self.server.metrics().count(Counter::MappingChecks);
@@ -195,6 +206,9 @@ impl Gate {
             .collect();
         for (label, body) in found {
             met.put(label, body);
+            if met.len() > self.most_met {
+                met.pop_lru();
+            }
         }
         // Another thread may have pushed out what was met a moment ago.
         bodies.ok_or_else(|| self.loading("the looked-up bodies were pushed out".to_owned()))
@@ -224,5 +238,27 @@ impl Gate {
 
     fn met(&self) -> MutexGuard<'_, LruCache<u64, u64>> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::http_config::HttpConfig;
+    use super::*;
+
+    fn resident_bytes() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    #[test]
+    fn a_gate_that_was_never_asked_takes_no_memory() {
+        let server = Server::new("http://127.0.0.1:1", HttpConfig::default(), Arc::default()).unwrap();
+        let before = resident_bytes();
+        let mapper = Mapper::Client { limit_bytes: 1 << 30 };
+        let gates: Vec<_> = (0..20).map(|_| Gate::new(server.clone(), String::new(), mapper, Duration::ZERO)).collect();
+        // Other tests run beside this one.
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 64 << 20, "{} gates take {grown} bytes", gates.len());
     }
 }
