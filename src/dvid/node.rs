@@ -14,6 +14,7 @@ use super::address::Address;
 use super::endpoint::instance_path;
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::Freshness;
+use super::gate::MappingMemory;
 use super::http::Server;
 use super::http_config::{HttpConfig, METADATA_LIMIT};
 use super::info::{InstanceInfo, NoVoxels};
@@ -35,7 +36,7 @@ pub struct NodeOptions {
     pub ttl: Duration,
     /// A node counts as locked so long after its commit: computations of its last writes may still land.
     pub settle: Duration,
-    /// Memory that the mapping of one labelmap may take.
+    /// Memory that the mappings of all labelmaps may take.
     pub mapping_limit_bytes: usize,
     /// Between the two downloads of a mapping that must agree.
     pub mapping_apart: Duration,
@@ -89,6 +90,7 @@ pub struct Node {
     /// Whether the data of this node will never change.
     is_settled: bool,
     http: Server,
+    mapping_memory: Arc<MappingMemory>,
     options: NodeOptions,
 }
 
@@ -137,6 +139,7 @@ impl Node {
             instances,
             is_settled,
             http: server,
+            mapping_memory: Arc::new(MappingMemory::new(options.mapping_limit_bytes)),
             options,
         })
     }
@@ -152,8 +155,7 @@ impl Node {
     /// # Errors
     /// If it has no voxels.
     pub fn instance(&self, info: &InstanceInfo) -> Result<Arc<Instance>, Error> {
-        let mapping =
-            MappingOptions { apart: self.options.mapping_apart, limit_bytes: self.options.mapping_limit_bytes };
+        let mapping = MappingOptions { apart: self.options.mapping_apart, memory: Arc::clone(&self.mapping_memory) };
         Instance::new(self.http.clone(), &self.uuid, info, self.freshness(info), mapping).map(Arc::new)
     }
 

@@ -25,7 +25,8 @@ fn instance_of(
     limit_bytes: usize,
 ) -> Instance {
     let info = InstanceInfo::parse(name, json).unwrap();
-    Instance::new(server_at(scripted), ROOT, &info, freshness, MappingOptions { apart: APART, limit_bytes }).unwrap()
+    let memory = Arc::new(MappingMemory::new(limit_bytes));
+    Instance::new(server_at(scripted), ROOT, &info, freshness, MappingOptions { apart: APART, memory }).unwrap()
 }
 
 /// Answers as the recorded server did, and 599 to what nobody recorded.
@@ -114,7 +115,7 @@ fn a_bucket_is_asked_block_by_block_and_never_outside_the_volume() {
     let node = "f8f04b4379ae47d0a9344fc7f46fe5d8";
     let scripted = replay();
     let info = InstanceInfo::parse("em", body("grid-info-em")).unwrap();
-    let mapping = MappingOptions { apart: APART, limit_bytes: 0 };
+    let mapping = MappingOptions { apart: APART, memory: Arc::new(MappingMemory::new(0)) };
     let instance = Instance::new(server_at(&scripted), node, &info, Freshness::Forever, mapping).unwrap();
     assert_eq!(instance.form().blocks_per_request, 1);
     // The volume has 200 x 130 x 100 voxels: block x 3 is its last.

@@ -207,6 +207,21 @@ fn a_mapping_larger_than_its_memory_is_looked_up() {
 }
 
 #[test]
+fn the_mappings_of_all_labelmaps_share_their_memory() {
+    let (_, scripted) = labelmap(MAPPING, &[]);
+    // Room for one table, and almost for another.
+    let memory = Arc::new(MappingMemory::new(2 * 16 * MAPPING.len() - 1));
+    let info = InstanceInfo::parse("seg", INFO.as_bytes().to_vec()).unwrap();
+    for stored in [View::Stored, View::Bodies] {
+        let mapping = MappingOptions { apart: APART, memory: Arc::clone(&memory) };
+        let instance = Instance::new(server_at(&scripted), ROOT, &info, Freshness::Forever, mapping).unwrap();
+        instance.prepare(View::Bodies).unwrap();
+        assert_eq!(instance.stored_as(View::Bodies), stored);
+        assert_eq!(labels_of(&instance, View::Bodies).unwrap(), BODIES);
+    }
+}
+
+#[test]
 fn what_was_looked_up_is_not_asked_again() {
     let many: Vec<_> = (0..1000).map(|n| (1000 + n, 7)).chain(MAPPING.iter().copied()).collect();
     let (_, scripted) = labelmap(&many, &[]);
