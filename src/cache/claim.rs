@@ -48,11 +48,11 @@ impl<'a> Claim<'a> {
             // The connection is free; what follows is our own work.
             state.running.remove(&self.number);
         }
-        let keys = std::mem::take(&mut self.keys);
-        for (key, block) in keys.into_iter().zip(blocks) {
-            self.keys.push(key);
+        for block in blocks {
+            let Some(&key) = self.keys.first() else { return };
             self.land_one(key, &block, expires);
-            self.keys.pop();
+            // Only now: until here it is a block that has not landed.
+            self.keys.remove(0);
         }
     }
 
