@@ -107,13 +107,6 @@ impl Catalog {
         }
         Ok(Self { entries })
     }
-
-    /// One view of an instance.
-    #[must_use]
-    pub fn array(&self, name: &str, view: View) -> Option<Arc<DvidArray>> {
-        let entry = self.entries.iter().find(|entry| entry.name == name)?;
-        entry.arrays.iter().find(|array| array.view() == view).cloned()
-    }
 }
 
 fn apply_extents(infos: &mut [InstanceInfo], options: &CatalogOptions) -> Result<(), CatalogError> {

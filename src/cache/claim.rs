@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::dvid::{Block, Decision, Error, ErrorKind, Freshness, View, decide};
+use crate::dvid::{Block, Decision, Error, ErrorKind, Freshness, View, decide, jitter};
 use crate::metrics::Counter;
 use crate::voxels::Volume;
 
@@ -166,8 +166,7 @@ fn retry_or_fail(
 ) -> Vec<Failed> {
     let Some(flight) = state.flights.get(key) else { return Vec::new() };
     let attempts = flight.attempts + 1;
-    let jitter = state.jitter();
-    match decide(error, attempts, jitter) {
+    match decide(error, attempts, jitter()) {
         Decision::After(delay) => {
             engine.metrics.count(Counter::DvidRetriedRequests);
             // One bad or slow block must not spoil its neighbours: each is asked for by itself.

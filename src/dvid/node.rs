@@ -1,7 +1,6 @@
 //! One node of a server, pinned at the mount: what it is, and the instances that are visible at it.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -22,7 +21,7 @@ use super::instance::{Instance, MappingOptions, info_at};
 use super::open_error::OpenError;
 use super::repo_info::{InstanceEntry, NodeInfo, RepoInfo};
 use super::resolve::{RefError, resolve};
-use super::retry::{Decision, decide};
+use super::retry::{Decision, decide, jitter};
 use super::server_info::{SERVER_INFO, ServerInfo};
 use super::server_time::unix_seconds;
 
@@ -334,12 +333,6 @@ impl Patience<'_> {
             }
         }
     }
-}
-
-/// A number in 0..1 that differs from call to call: the keys of a new hasher are random.
-fn jitter() -> f64 {
-    let [high, low, ..] = RandomState::new().hash_one(0).to_le_bytes();
-    f64::from(u16::from_le_bytes([high, low])) / 65536.0
 }
 
 #[cfg(test)]
