@@ -11,6 +11,7 @@ use crate::voxels::Volume;
 
 use super::engine::{Engine, abandoned};
 use super::key::{BlockKey, BlockRequest, FetchError, GridKey, Then};
+use super::prefetch::Window;
 use super::prepare;
 use super::read::{Read, Source};
 
@@ -202,7 +203,7 @@ fn next_blocks(engine: &Engine, read: &Read) -> (GridKey, Vec<BlockIndex>) {
         return (grid, Vec::new());
     }
     let bounds = engine.bounds.read().unwrap_or_else(PoisonError::into_inner).get(&(source, scale)).copied();
-    let window = window_blocks(engine, &read.source);
+    let window = window_of(engine, &read.source);
     let mut prefetcher = engine.prefetcher.lock().unwrap_or_else(PoisonError::into_inner);
     (grid, prefetcher.observe(grid, blocks, bounds, window))
 }
@@ -225,8 +226,8 @@ fn expect(engine: &Engine, source: &Source, grid: GridKey, next: Vec<BlockIndex>
         }
     }
     // Readers that went elsewhere leave blocks behind that nobody will read.
-    let window = window_blocks(engine, source);
-    while state.flights.queue.n_ahead() > 2 * window {
+    let window = window_of(engine, source);
+    while state.flights.queue.n_ahead() > 2 * window.most {
         state.flights.forget_expected();
     }
     drop(state);
@@ -235,8 +236,11 @@ fn expect(engine: &Engine, source: &Source, grid: GridKey, next: Vec<BlockIndex>
     }
 }
 
-/// How many blocks may be fetched ahead: enough to keep all connections busy, and a quarter of the memory at most.
-fn window_blocks(engine: &Engine, source: &Source) -> usize {
-    let by_connections = 2 * engine.config.max_connections.max(1) * source.form.blocks_per_request.max(1);
-    by_connections.min(engine.config.memory_bytes / 4 / source.block_bytes())
+/// How many blocks may be fetched ahead: enough to keep all connections busy, and a quarter of the memory at most. One
+/// connection must not take all of them: where memory allows few, requests are smaller.
+pub(super) fn window_of(engine: &Engine, source: &Source) -> Window {
+    let n_connections = engine.config.max_connections.max(1);
+    let per_request = source.form.blocks_per_request.max(1);
+    let most = (2 * n_connections * per_request).min(engine.config.memory_bytes / 4 / source.block_bytes());
+    Window { most, portion: (most / n_connections).clamp(1, per_request) }
 }

@@ -22,7 +22,7 @@ use super::payload_error::PayloadError;
 use super::request::{Labels, Request};
 
 /// A sequential reader's request brings about so many bytes of gray voxels: measured, 2-4 MiB are best.
-const GRAY_REQUEST_BYTES: usize = 4 << 20;
+const GRAY_REQUEST_BYTES: usize = 2 << 20;
 /// The same for labels, which come compressed.
 const LABEL_REQUEST_BYTES: usize = 16 << 20;
 /// Blocks in one request at most, however small they are.
