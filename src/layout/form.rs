@@ -13,7 +13,7 @@ pub(super) enum Form {
     /// The voxels alone, little-endian, one channel after the other.
     Raw,
     /// A Zarr v3 shard: inner chunks, then their index.
-    Sharded(Box<Shard>),
+    Sharded(Shard),
 }
 
 /// What a chunk file is over.

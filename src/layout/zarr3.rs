@@ -46,7 +46,7 @@ pub(super) fn folder(spec: &ArraySpec) -> Result<Folder, LeftOut> {
 fn shards(spec: &ArraySpec, index: usize, level: &Level) -> Option<ChunkGrid> {
     let shard_shape = shard_shape(level);
     let shard = Shard::new(spec, level.chunk_shape, shard_shape.div_floor(level.chunk_shape))?;
-    ChunkGrid::over_stored(spec, index, shard_shape, (Naming::of_zarr(spec), Form::Sharded(Box::new(shard))))
+    ChunkGrid::over_stored(spec, index, shard_shape, (Naming::of_zarr(spec), Form::Sharded(shard)))
 }
 
 /// Voxels of a shard: as many whole chunks as fit into its edge, at least one, and no more than the level has.

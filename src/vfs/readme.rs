@@ -20,15 +20,16 @@ pub(super) fn readme(source: &str, instances: &[InstanceFiles], layouts: &Layout
     text += "  node.json   which server and version this is, its history and its instances\n";
     text += "  .dvidfs/    how this mount is doing: stats.json, metrics, errors.jsonl, config.json\n\n";
     text += "Each other directory is one data instance:\n\n";
-    text += "  info               DVID's own description\n";
-    text += "  attrs.json         shape, voxel size (nm), offset, levels, and what was left out and why\n";
-    text += "  neuroglancer.json  a layer, and a viewer state to paste\n";
+    text += "  info                        DVID's own description\n";
+    text += "  attrs.json                  shape, voxel size (nm), offset, levels, and what was left out and why\n";
+    text += "  neuroglancer.json           a layer, and a viewer state to paste\n";
     for kind in &layouts.kinds {
         let name = if kind.is_folder() { format!("{}/", kind.name()) } else { kind.name() };
         // A string takes every write.
-        let _ = writeln!(text, "  {name:<18} {}", kind.title());
+        let _ = writeln!(text, "  {name:<27} {}", kind.title());
     }
-    text += "  supervoxels/       the same for a labelmap's supervoxels; the directory itself shows bodies\n\n";
+    text +=
+        "  supervoxels/                the same for a labelmap's supervoxels; the directory itself shows bodies\n\n";
     text += "Axes are z, y, x. The index in an array is the DVID voxel coordinate, except on an axis with data below 0, where\n\
              `offset` in attrs.json tells index 0. Level s0 is full resolution, each next one half as fine.\n\n";
     let zarr = layouts.kinds.iter().find(|kind| matches!(kind, LayoutKind::Zarr2 { .. } | LayoutKind::Zarr3));
