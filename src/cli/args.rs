@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::geometry::VoxelBox;
+use crate::layout::LayoutOptions;
 
 use super::failure::Failure;
 use super::values::{duration, extents, size};
@@ -92,6 +93,9 @@ pub(super) struct PlaceArgs {
     /// Threads that answer the kernel
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(super) threads: u8,
+    /// The largest level that is shown as flat files: NPY, raw, NRRD, MetaImage [default: 64G]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    flat_limit: Option<usize>,
     /// Options as in fstab: ro, allow_other, fsname=NAME
     #[arg(short = 'o', value_name = "OPT,...", value_delimiter = ',')]
     options: Vec<String>,
@@ -269,6 +273,13 @@ fn usage_failure(error: &clap::Error) -> Failure {
 }
 
 impl PlaceArgs {
+    /// How layouts are shown.
+    pub(super) fn layouts(&self) -> LayoutOptions {
+        let usual = LayoutOptions::default();
+        let flat_limit_bytes = self.flat_limit.map_or(usual.flat_limit_bytes, |bytes| bytes as u64);
+        LayoutOptions { flat_limit_bytes, ..usual }
+    }
+
     /// Options that `/etc/fstab` and habit put behind `-o`.
     fn apply_options(&mut self) -> Result<(), Failure> {
         for option in std::mem::take(&mut self.options) {

@@ -12,6 +12,7 @@ use tracing::info;
 
 use crate::dvid::Address;
 use crate::fuse::{self, Ending, MountOptions, Stopper};
+use crate::layout::LayoutOptions;
 use crate::logging::Chain;
 use crate::vfs::VirtualFs;
 
@@ -53,7 +54,7 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
         daemon::detach_from_session()?;
     }
     let opened = open(address, server)?;
-    let tree = tree(&opened, config(&order))?;
+    let tree = tree(&opened, config(&order), place.layouts())?;
     let options = MountOptions {
         fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
         allow_other: place.allow_other,
@@ -83,9 +84,9 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
 }
 
 /// The files of a node.
-fn tree(opened: &Opened, config: Value) -> Result<Arc<VirtualFs>, Failure> {
+fn tree(opened: &Opened, config: Value, layouts: LayoutOptions) -> Result<Arc<VirtualFs>, Failure> {
     let Opened { node, catalog, cache, metrics } = opened;
-    VirtualFs::new(contents(node, catalog, cache, metrics, config))
+    VirtualFs::new(contents(node, catalog, cache, metrics, config, layouts))
         .map(Arc::new)
         .map_err(|error| Failure::mount(Chain(&error).to_string()))
 }
@@ -140,6 +141,7 @@ fn config(order: &Order<'_>) -> Value {
         "source": address.to_string(),
         "mountpoint": dir.to_string_lossy(),
         "allow_other": place.allow_other,
+        "flat_limit_bytes": place.layouts().flat_limit_bytes,
         "threads": place.threads,
         "read_ahead_bytes": place.read_ahead,
         "memory_bytes": server.memory_bytes(),

@@ -13,8 +13,13 @@ mod form;
 mod naming;
 
 mod attributes;
+mod flat;
+mod hdf5;
 mod kind;
 mod zarr;
+
+#[cfg(test)]
+mod numbered;
 
 pub use chunk_grid::{ChunkGrid, ChunkNode};
 pub use file::{Piece, VoxelFile, VoxelPiece};

@@ -6,9 +6,8 @@
 use serde::{Serialize, Serializer};
 
 use crate::array::{ArrayKind, ArraySpec, Level};
-use crate::voxels::Dtype;
 
-use super::attributes::{AXIS_NAMES, ArrayAttrs, dimension_names, path_of, to_bytes, with_channels};
+use super::attributes::{AXIS_NAMES, ArrayAttrs, dimension_names, numpy_name, path_of, to_bytes, with_channels};
 use super::chunk_grid::ChunkGrid;
 use super::form::Form;
 use super::kind::{Entry, Folder, LeftOut};
@@ -187,23 +186,13 @@ impl Array {
             zarr_format: 2,
             shape: with_channels(spec, level.shape.axes()),
             chunks: with_channels(spec, level.chunk_shape.axes()),
-            dtype: dtype_name(spec.dtype),
+            dtype: numpy_name(spec.dtype),
             compressor: None,
             fill_value: 0,
             order: "C",
             filters: None,
             dimension_separator: "/",
         }
-    }
-}
-
-fn dtype_name(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::Uint8 => "|u1",
-        Dtype::Uint16 => "<u2",
-        Dtype::Uint32 => "<u4",
-        Dtype::Uint64 => "<u8",
-        Dtype::Float32 => "<f4",
     }
 }
 

@@ -104,7 +104,10 @@ fn lay_out(array: &dyn ReadVoxels, layouts: &LayoutOptions, attrs: &mut Value) -
     let (mut shown, mut left_out) = (Vec::new(), Map::new());
     for kind in &layouts.kinds {
         match kind.entry(array.spec(), layouts) {
-            Ok(entry) => shown.push((kind.name(), entry)),
+            Ok(entry) => {
+                collect_left_out(&kind.name(), &entry, &mut left_out);
+                shown.push((kind.name(), entry));
+            }
             Err(reason) => {
                 left_out.insert(kind.name(), reason.to_string().into());
             }
@@ -115,6 +118,21 @@ fn lay_out(array: &dyn ReadVoxels, layouts: &LayoutOptions, attrs: &mut Value) -
         attrs.insert("layouts_left_out".into(), left_out.into());
     }
     shown
+}
+
+/// What a part of a layout does not show, by its path, and why.
+fn collect_left_out(path: &str, entry: &Entry, left_out: &mut Map<String, Value>) {
+    match entry {
+        Entry::LeftOut(reason) => {
+            left_out.insert(path.to_owned(), reason.to_string().into());
+        }
+        Entry::Folder(folder) => {
+            for (name, entry) in &folder.entries {
+                collect_left_out(&format!("{path}/{name}"), entry, left_out);
+            }
+        }
+        Entry::Document(_) | Entry::File(_) => {}
+    }
 }
 
 /// The fixed nodes of one row while they are made, and the rows of its chunks behind it.
@@ -210,6 +228,7 @@ impl<'a> RowBuilder<'a> {
                 let subfolder = self.subfolder(at, name);
                 self.layout(subfolder, folder, array)?;
             }
+            Entry::LeftOut(_) => {}
         }
         Ok(())
     }

@@ -24,8 +24,9 @@ pub(super) fn readme(source: &str, instances: &[InstanceFiles], layouts: &Layout
     text += "  attrs.json         shape, voxel size (nm), offset, levels, and what was left out and why\n";
     text += "  neuroglancer.json  a layer, and a viewer state to paste\n";
     for kind in &layouts.kinds {
+        let name = if kind.is_folder() { format!("{}/", kind.name()) } else { kind.name() };
         // A string takes every write.
-        let _ = writeln!(text, "  {:<18} {}", format!("{}/", kind.name()), kind.title());
+        let _ = writeln!(text, "  {name:<18} {}", kind.title());
     }
     text += "  supervoxels/       the same for a labelmap's supervoxels; the directory itself shows bodies\n\n";
     text += "Axes are z, y, x. The index in an array is the DVID voxel coordinate, except on an axis with data below 0, where\n\

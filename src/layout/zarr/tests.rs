@@ -7,6 +7,7 @@ use super::*;
 use crate::array::LevelSource;
 use crate::dvid::View;
 use crate::geometry::{Coordinate, VoxelBox, VoxelSize};
+use crate::voxels::Dtype;
 
 /// Data from (130, 1000, -70) to (280, 1130, 130) in blocks of 64^3, four levels.
 fn running_example(dtype: Dtype, kind: ArrayKind, voxel_size: [f64; 3]) -> ArraySpec {
@@ -93,7 +94,7 @@ fn consolidated_metadata_repeats_each_file() {
         match entry {
             Entry::Document(_) if name == ".zmetadata" => {}
             Entry::Document(document) => check(name, document),
-            Entry::File(_) => panic!("{name} holds voxels"),
+            Entry::File(_) | Entry::LeftOut(_) => panic!("{name} is no metadata"),
             Entry::Folder(level) => {
                 for (inner, entry) in level.entries {
                     let Entry::Document(document) = entry else { panic!("{inner} is a directory") };
