@@ -143,6 +143,7 @@ fn config(order: &Order<'_>) -> Value {
         "mountpoint": dir.to_string_lossy(),
         "allow_other": place.allow_other,
         "layouts": layouts.options().kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+        "flat_limit_bytes": layouts.options().flat_limit_bytes,
         "threads": place.threads,
         "read_ahead_bytes": place.read_ahead,
         "memory_bytes": server.memory_bytes(),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::array::{ArraySpec, Level};
+use crate::voxels::Dtype;
 
 /// The spatial axes, slowest first.
 pub(super) const AXIS_NAMES: [&str; 3] = ["z", "y", "x"];
@@ -58,6 +59,17 @@ pub(super) fn dimension_names(spec: &ArraySpec) -> Vec<&'static str> {
 /// Numbers of all axes, slowest first, from those of the spatial ones: channels come first, if there are any.
 pub(super) fn with_channels(spec: &ArraySpec, spatial: [i64; 3]) -> Vec<i64> {
     spec.channels.and_then(|n| i64::try_from(n).ok()).into_iter().chain(spatial).collect()
+}
+
+/// The type of a voxel as numpy spells it.
+pub(super) fn numpy_name(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::Uint8 => "|u1",
+        Dtype::Uint16 => "<u2",
+        Dtype::Uint32 => "<u4",
+        Dtype::Uint64 => "<u8",
+        Dtype::Float32 => "<f4",
+    }
 }
 
 /// A voxel size as integers, and their unit: nm, or pm if a component is no whole number of nm.

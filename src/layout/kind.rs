@@ -1,14 +1,12 @@
-//! The layouts that there are, and what each consists of.
+//! The layouts that there are, and which of them a mount shows.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 use crate::array::ArraySpec;
 
-use super::chunk_grid::ChunkGrid;
-use super::file::VoxelFile;
-use super::{webknossos, zarr, zarr3};
+use super::folder::{Entry, LeftOut};
+use super::{flat, hdf5, n5, precomputed, slices, webknossos, zarr, zarr3};
 
 /// A way to show an array as files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,12 +18,31 @@ pub enum LayoutKind {
     },
     /// Zarr v3 with OME-NGFF 0.5, in shards.
     Zarr3,
+    /// N5.
+    N5,
+    /// Neuroglancer precomputed.
+    Precomputed,
+    /// One HDF5 file with all levels.
+    Hdf5,
+    /// Files of whole levels without chunks: NPY, raw, NRRD, MetaImage.
+    Flat,
+    /// Planes as pictures: TIFF and PNG.
+    Slices,
     /// What WEBKNOSSOS reads a Zarr tree by.
     Webknossos,
 }
 
 /// The edge of the chunks of `volume.zarr`.
 const USUAL_EDGE: u16 = 64;
+/// The edge of the chunks of a second tree, for programs that list all chunks of an array.
+const LARGE_EDGE: u16 = 256;
+
+/// Flat files of larger levels are shown to those alone who ask for them.
+///
+/// Who reads a flat file from front to end needs each block once for every plane of voxels in it, so a whole layer of
+/// blocks has to stay in memory. In a cube of 64 GiB a layer of blocks of 64^3 has 1 GiB: the most memory that a mount
+/// takes unasked. Of a larger one each block would be fetched up to 64 times.
+const FLAT_LIMIT_BYTES: u64 = 64 << 30;
 
 impl LayoutKind {
     /// `volume.zarr`.
@@ -37,6 +54,11 @@ impl LayoutKind {
         match self {
             Self::Zarr2 { .. } => "zarr",
             Self::Zarr3 => "zarr3",
+            Self::N5 => "n5",
+            Self::Precomputed => "precomputed",
+            Self::Hdf5 => "h5",
+            Self::Flat => "flat",
+            Self::Slices => "slices",
             Self::Webknossos => "webknossos",
         }
     }
@@ -48,6 +70,11 @@ impl LayoutKind {
             Self::Zarr2 { edge: USUAL_EDGE } => "volume.zarr".to_owned(),
             Self::Zarr2 { edge } => format!("volume-c{edge}.zarr"),
             Self::Zarr3 => "volume-v3.zarr".to_owned(),
+            Self::N5 => "volume.n5".to_owned(),
+            Self::Precomputed => "precomputed".to_owned(),
+            Self::Hdf5 => "volume.h5".to_owned(),
+            Self::Flat => "flat".to_owned(),
+            Self::Slices => "slices".to_owned(),
             Self::Webknossos => webknossos::NAME.to_owned(),
         }
     }
@@ -55,21 +82,27 @@ impl LayoutKind {
     /// One line for people: what it is.
     #[must_use]
     pub fn title(self) -> String {
-        match self {
+        let title = match self {
             Self::Zarr2 { edge } => {
-                format!("Zarr v2 with OME-NGFF 0.4 metadata, chunks of about {edge}^3, not compressed")
+                return format!("Zarr v2 with OME-NGFF 0.4 metadata, chunks of about {edge}^3, not compressed");
             }
-            Self::Zarr3 => "Zarr v3 with OME-NGFF 0.5 metadata, in shards of up to 1024^3".to_owned(),
-            Self::Webknossos => "what WEBKNOSSOS opens this directory by".to_owned(),
-        }
+            Self::Zarr3 => "Zarr v3 with OME-NGFF 0.5 metadata, in shards of up to 1024^3",
+            Self::N5 => "N5, blocks of about 64^3, not compressed",
+            Self::Precomputed => "neuroglancer precomputed, raw, in absolute DVID voxels",
+            Self::Hdf5 => "HDF5 (1.10 or later) with a dataset for each level, not compressed",
+            Self::Flat => "whole levels as .npy, .raw, .nhdr, .nrrd, .mhd: exactly the data, no padding",
+            Self::Slices => "planes as pictures across z, y and x: .tif with the exact values, .png with labels in colour",
+            Self::Webknossos => "what WEBKNOSSOS opens this directory by",
+        };
+        title.to_owned()
     }
 
     /// Whether it is a directory rather than one file.
     #[must_use]
     pub fn is_folder(self) -> bool {
         match self {
-            Self::Zarr2 { .. } | Self::Zarr3 => true,
-            Self::Webknossos => false,
+            Self::Zarr2 { .. } | Self::Zarr3 | Self::N5 | Self::Precomputed | Self::Flat | Self::Slices => true,
+            Self::Hdf5 | Self::Webknossos => false,
         }
     }
 
@@ -83,6 +116,11 @@ impl LayoutKind {
         match self {
             Self::Zarr2 { edge } => zarr::folder(spec, edge).map(Entry::Folder),
             Self::Zarr3 => zarr3::folder(spec).map(Entry::Folder),
+            Self::N5 => n5::folder(spec).map(Entry::Folder),
+            Self::Precomputed => precomputed::folder(spec).map(Entry::Folder),
+            Self::Hdf5 => hdf5::file(spec).map(|file| Entry::File(Arc::new(file))),
+            Self::Flat => flat::folder(spec, options.flat_limit_bytes).map(Entry::Folder),
+            Self::Slices => slices::folder(spec).map(Entry::Folder),
             Self::Webknossos => webknossos::entry(spec, options),
         }
     }
@@ -93,11 +131,13 @@ impl LayoutKind {
 pub struct LayoutOptions {
     /// The layouts, in the order in which their inodes are numbered.
     pub kinds: Vec<LayoutKind>,
+    /// A level with more bytes is not shown as flat files.
+    pub flat_limit_bytes: u64,
 }
 
 impl Default for LayoutOptions {
     fn default() -> Self {
-        Self::all(&[256])
+        Self::all(&[LARGE_EDGE])
     }
 }
 
@@ -108,8 +148,9 @@ impl LayoutOptions {
         let edges = BTreeSet::from_iter(edges.iter().copied().filter(|&edge| edge != USUAL_EDGE));
         let mut kinds = vec![LayoutKind::USUAL];
         kinds.extend(edges.into_iter().map(|edge| LayoutKind::Zarr2 { edge }));
-        kinds.extend([LayoutKind::Zarr3, LayoutKind::Webknossos]);
-        Self { kinds }
+        kinds.extend([LayoutKind::Zarr3, LayoutKind::N5, LayoutKind::Precomputed, LayoutKind::Hdf5]);
+        kinds.extend([LayoutKind::Flat, LayoutKind::Slices, LayoutKind::Webknossos]);
+        Self { kinds, flat_limit_bytes: FLAT_LIMIT_BYTES }
     }
 
     /// Of these layouts those that one of the words means.
@@ -125,76 +166,5 @@ impl LayoutOptions {
         let mut words: Vec<_> = self.kinds.iter().map(|kind| kind.word()).collect();
         words.dedup();
         words
-    }
-}
-
-/// Why a layout, or a part of it, does not show an array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LeftOut {
-    /// A chunk would be a file that no file system holds.
-    #[error("a file would have 2^63 bytes or more")]
-    TooLarge,
-    /// Voxels have channels, and the layout has no place for them.
-    #[error("it has no place for channels")]
-    Channels,
-    /// It describes a Zarr tree, and none is shown.
-    #[error("it needs one of the layouts zarr and zarr3")]
-    NoZarr,
-}
-
-/// A directory of a layout.
-#[derive(Clone, Debug, Default)]
-pub struct Folder {
-    /// What has a fixed name.
-    pub entries: Vec<(String, Entry)>,
-    /// Chunks, whose names are made by arithmetic.
-    pub chunks: Option<Box<ChunkGrid>>,
-}
-
-/// Something with a fixed name in a layout.
-#[derive(Clone, Debug)]
-pub enum Entry {
-    /// A directory.
-    Folder(Folder),
-    /// A file of metadata.
-    Document(Document),
-    /// A file of voxels.
-    File(Arc<VoxelFile>),
-}
-
-/// A file of metadata, which follows from the array's spec alone: it is written anew each time it is read.
-#[derive(Clone)]
-pub struct Document(Arc<dyn Fn(&ArraySpec) -> Vec<u8> + Send + Sync>);
-
-impl Document {
-    /// A document that `render` writes.
-    pub(super) fn new(render: impl Fn(&ArraySpec) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(render))
-    }
-
-    /// The bytes of the file. `spec` is the one whose folder named the document.
-    #[must_use]
-    pub fn render(&self, spec: &ArraySpec) -> Vec<u8> {
-        (self.0)(spec)
-    }
-}
-
-impl fmt::Debug for Document {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Document")
-    }
-}
-
-impl Folder {
-    /// A directory without chunks.
-    pub(super) fn of(entries: Vec<(String, Entry)>) -> Self {
-        Self { entries, chunks: None }
-    }
-}
-
-impl Entry {
-    /// A file of metadata that `render` writes.
-    pub(super) fn document(render: impl Fn(&ArraySpec) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::Document(Document::new(render))
     }
 }

@@ -14,6 +14,8 @@ mod form;
 mod naming;
 
 mod attributes;
+mod flat;
+mod hdf5;
 mod kind;
 mod ome;
 mod webknossos;
@@ -22,6 +24,9 @@ mod zarr3;
 
 #[cfg(test)]
 mod test_support;
+
+#[cfg(test)]
+mod numbered;
 
 pub use chunk_grid::{ChunkGrid, ChunkNode};
 pub use file::{Piece, VoxelFile, VoxelPiece};

@@ -6,7 +6,7 @@ use crate::geometry::{Coordinate, VoxelBox, VoxelSize};
 use crate::voxels::Dtype;
 
 use super::file::{Piece, VoxelFile};
-use super::kind::{Document, Entry, Folder};
+use super::folder::{Document, Entry, Folder};
 
 fn spec(dtype: Dtype, kind: ArrayKind, voxel_size: [f64; 3], data: VoxelBox, n_levels: usize) -> ArraySpec {
     let source = LevelSource { source: "grayscale".into(), block_shape: Coordinate::splat(64), extents: None };

@@ -8,10 +8,10 @@ use serde::{Serialize, Serializer};
 use crate::array::{ArraySpec, Level};
 use crate::voxels::Dtype;
 
-use super::attributes::{ArrayAttrs, dimension_names, path_of, to_bytes, with_channels};
+use super::attributes::{ArrayAttrs, dimension_names, numpy_name, path_of, to_bytes, with_channels};
 use super::chunk_grid::ChunkGrid;
 use super::form::Form;
-use super::kind::{Entry, Folder, LeftOut};
+use super::folder::{Entry, Folder, LeftOut};
 use super::naming::Naming;
 use super::ome::{ImageLabel, Multiscale};
 
@@ -132,23 +132,13 @@ impl Array {
             zarr_format: 2,
             shape: with_channels(spec, level.shape.axes()),
             chunks: with_channels(spec, level.chunk_shape_of(edge).axes()),
-            dtype: dtype_name(spec.dtype),
+            dtype: numpy_name(spec.dtype),
             compressor: None,
             fill_value: 0,
             order: "C",
             filters: None,
             dimension_separator: "/",
         }
-    }
-}
-
-fn dtype_name(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::Uint8 => "|u1",
-        Dtype::Uint16 => "<u2",
-        Dtype::Uint32 => "<u4",
-        Dtype::Uint64 => "<u8",
-        Dtype::Float32 => "<f4",
     }
 }
 

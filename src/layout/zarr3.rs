@@ -13,7 +13,7 @@ use crate::voxels::Dtype;
 use super::attributes::{ArrayAttrs, dimension_names, path_of, to_bytes, with_channels};
 use super::chunk_grid::ChunkGrid;
 use super::form::Form;
-use super::kind::{Entry, Folder, LeftOut};
+use super::folder::{Entry, Folder, LeftOut};
 use super::naming::Naming;
 use super::ome::{ImageLabel, Multiscale};
 use super::shard::Shard;

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::cli::failure::Failure;
+use crate::cli::values::size;
 use crate::layout::LayoutOptions;
 
 /// The longest edge of a chunk: a chunk of uint64 then has 64 GiB.
@@ -23,6 +24,9 @@ pub(in crate::cli) struct LayoutArgs {
         value_parser = clap::value_parser!(u16).range(1..=LONGEST_EDGE)
     )]
     chunks: Vec<u16>,
+    /// The largest level that is shown as flat files: NPY, raw, NRRD, MetaImage [default: 64G]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    flat_limit: Option<usize>,
 }
 
 impl LayoutArgs {
@@ -36,7 +40,10 @@ impl LayoutArgs {
 
     /// The layouts that are meant.
     pub(in crate::cli) fn options(&self) -> LayoutOptions {
-        let all = if self.chunks.is_empty() { LayoutOptions::default() } else { LayoutOptions::all(&self.chunks) };
+        let mut all = if self.chunks.is_empty() { LayoutOptions::default() } else { LayoutOptions::all(&self.chunks) };
+        if let Some(limit) = self.flat_limit {
+            all.flat_limit_bytes = limit as u64;
+        }
         if self.words.is_empty() { all } else { all.only(&self.words) }
     }
 }
