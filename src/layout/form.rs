@@ -5,12 +5,18 @@ use crate::geometry::VoxelBox;
 
 use super::encoding::Encoding;
 use super::file::{Dense, Section, VoxelFile};
+use super::picture::Picture;
+use super::{png, tiff};
 
 /// What the chunk files of a grid consist of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// The voxels alone, little-endian, one channel after the other.
     Raw,
+    /// A TIFF picture.
+    Tiff(Picture),
+    /// A PNG picture.
+    Png(Picture),
 }
 
 /// What a chunk file is over.
@@ -23,10 +29,12 @@ pub(super) struct Held {
 }
 
 impl Form {
-    /// The file over these voxels, or `None` if it would have 2^63 bytes or more.
+    /// The file over these voxels, or `None` if there can be no such file: most can have less than 2^63 bytes.
     pub(super) fn file(&self, spec: &ArraySpec, held: Held) -> Option<VoxelFile> {
         match self {
             Self::Raw => VoxelFile::new(planes(spec, held, Encoding::Little)),
+            Self::Tiff(picture) => tiff::file(spec, held, *picture).ok(),
+            Self::Png(picture) => png::file(spec, held, *picture).ok(),
         }
     }
 }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::array::ArraySpec;
+use crate::voxels::Dtype;
 
 use super::chunk_grid::ChunkGrid;
 use super::file::VoxelFile;
-use super::zarr;
+use super::{slices, zarr};
 
 /// A way to show an array as files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +18,8 @@ pub enum LayoutKind {
         /// Voxels that a chunk reaches for along each axis.
         edge: u16,
     },
+    /// Planes as pictures: TIFF and PNG.
+    Slices,
 }
 
 /// The edge of the chunks of `volume.zarr`.
@@ -29,6 +32,7 @@ impl LayoutKind {
         match self {
             Self::Zarr2 { edge: USUAL_EDGE } => "volume.zarr".to_owned(),
             Self::Zarr2 { edge } => format!("volume-c{edge}.zarr"),
+            Self::Slices => "slices".to_owned(),
         }
     }
 
@@ -38,6 +42,10 @@ impl LayoutKind {
         match self {
             Self::Zarr2 { edge } => {
                 format!("Zarr v2 with OME-NGFF 0.4 metadata, chunks of about {edge}^3, not compressed")
+            }
+            Self::Slices => {
+                "every plane as a picture, across z, y and x: TIFF has the exact values, PNG labels in colour"
+                    .to_owned()
             }
         }
     }
@@ -51,6 +59,7 @@ impl LayoutKind {
     pub fn entry(self, spec: &ArraySpec, _options: &LayoutOptions) -> Result<Entry, LeftOut> {
         match self {
             Self::Zarr2 { edge: _ } => zarr::folder(spec).map(Entry::Folder),
+            Self::Slices => slices::folder(spec).map(Entry::Folder),
         }
     }
 }
@@ -64,7 +73,7 @@ pub struct LayoutOptions {
 
 impl Default for LayoutOptions {
     fn default() -> Self {
-        Self { kinds: vec![LayoutKind::Zarr2 { edge: USUAL_EDGE }] }
+        Self { kinds: vec![LayoutKind::Zarr2 { edge: USUAL_EDGE }, LayoutKind::Slices] }
     }
 }
 
@@ -74,6 +83,21 @@ pub enum LeftOut {
     /// A chunk would be a file that no file system holds.
     #[error("a file would have 2^63 bytes or more")]
     TooLarge,
+    /// Offsets in a classic TIFF file have 32 bits.
+    #[error("a TIFF file would have 4 GiB or more")]
+    LargeTiff,
+    /// The length of a PNG chunk has 31 bits.
+    #[error("a PNG file would hold 2 GiB of pixels or more")]
+    LargePng,
+    /// libpng refuses it.
+    #[error("a PNG picture would have more than 1,000,000 pixels along a side")]
+    LongPng,
+    /// PNG has no floats, and no integers of more than 16 bits.
+    #[error("PNG has no pixels for {0} images")]
+    PngPixels(Dtype),
+    /// A picture has one channel, or red, green, blue and opacity.
+    #[error("a picture cannot have {0} channels of this type")]
+    PictureChannels(usize),
 }
 
 /// A directory of a layout.
@@ -81,8 +105,10 @@ pub enum LeftOut {
 pub struct Folder {
     /// What has a fixed name.
     pub entries: Vec<(String, Entry)>,
-    /// Chunks, whose names are made by arithmetic.
-    pub chunks: Option<Box<ChunkGrid>>,
+    /// Chunks, whose names are made by arithmetic. No name is in two of the grids.
+    pub chunks: Vec<ChunkGrid>,
+    /// Parts that are not there, as patterns of paths in this directory, and why.
+    pub left_out: Vec<(String, LeftOut)>,
 }
 
 /// Something with a fixed name in a layout.
@@ -122,7 +148,16 @@ impl fmt::Debug for Document {
 impl Folder {
     /// A directory without chunks.
     pub(super) fn of(entries: Vec<(String, Entry)>) -> Self {
-        Self { entries, chunks: None }
+        Self { entries, ..Self::default() }
+    }
+
+    /// Adds a directory, unless it is empty, and what was left out of it.
+    pub(super) fn add(&mut self, name: &str, mut folder: Self) {
+        let left_out = std::mem::take(&mut folder.left_out);
+        self.left_out.extend(left_out.into_iter().map(|(pattern, reason)| (format!("{name}/{pattern}"), reason)));
+        if !(folder.entries.is_empty() && folder.chunks.is_empty()) {
+            self.entries.push((name.to_owned(), Entry::Folder(folder)));
+        }
     }
 }
 

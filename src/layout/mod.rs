@@ -3,19 +3,30 @@
 //! A layout is a [`Folder`]: documents that follow from the [`ArraySpec`](crate::array::ArraySpec), folders, and
 //! grids of chunks. To add one is to add a variant of [`LayoutKind`]; the compiler then names every place.
 
+mod label_colour;
+mod png_rows;
+
 mod encoding;
 
 mod chunk_run;
 mod file;
+mod idat;
+mod stored_blocks;
 
 mod chunk_grid;
 mod form;
 mod naming;
 
+mod picture;
+mod png;
+mod tiff;
+
 mod attributes;
 mod kind;
+mod slices;
 mod zarr;
 
 pub use chunk_grid::{ChunkGrid, ChunkNode};
 pub use file::{Piece, VoxelFile, VoxelPiece};
+pub use idat::{ChecksFold, ChecksPiece};
 pub use kind::{Document, Entry, Folder, LayoutKind, LayoutOptions, LeftOut};

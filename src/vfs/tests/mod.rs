@@ -1,5 +1,6 @@
 //! The filesystem over arrays that are pure functions: every byte, every name, every error.
 
+mod pictures;
 mod reads;
 mod tree;
 
@@ -119,6 +120,12 @@ const MTIME_S: i64 = 1_400_000_000;
 const TTL: Freshness = Freshness::For(Duration::from_secs(5));
 
 fn mount(instances: Vec<InstanceFiles>) -> VirtualFs {
+    let mut layouts = LayoutOptions::default();
+    layouts.kinds.retain(|kind| kind.name() == "volume.zarr");
+    mount_as(instances, layouts)
+}
+
+fn mount_as(instances: Vec<InstanceFiles>, layouts: LayoutOptions) -> VirtualFs {
     let metrics = Arc::new(Metrics::default());
     VirtualFs::new(Contents {
         source: "http://localhost:8000/28841c:master".into(),
@@ -126,7 +133,7 @@ fn mount(instances: Vec<InstanceFiles>) -> VirtualFs {
         config: json!({"ttl": 5}),
         updated_s: MTIME_S,
         instances,
-        layouts: LayoutOptions::default(),
+        layouts,
         stats: Box::new(|| json!({"parked_reads": 3})),
         metrics,
     })
