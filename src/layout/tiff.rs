@@ -100,7 +100,7 @@ fn header(samples: Samples, [width, height]: [u32; 2], n_bytes: u32, per_centime
         header[at..at + bytes.len()].copy_from_slice(bytes);
     };
     put(0, b"II\x2a\0\x08\0\0\0");
-    put(8, &(tags.len() as u32).to_le_bytes()[..2]);
+    put(8, &tags.len().to_le_bytes()[..2]);
     let mut at = 10;
     for (tag, (kind, n, value)) in tags {
         put(at, &u16::to_le_bytes(tag));

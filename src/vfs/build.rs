@@ -231,7 +231,7 @@ impl<'a> RowBuilder<'a> {
         for grid in folder.chunks {
             let n_nodes = grid.n_nodes();
             let row = Chunks { parent: at, grid, array: Arc::clone(array) };
-            let first = self.inodes.append(n_nodes, Row::Chunks(row))?;
+            let first = self.inodes.append(n_nodes, Row::Chunks(Box::new(row)))?;
             let index = self.index(at);
             if let Some(Fixed { node: FixedNode::Folder(folder), .. }) = self.nodes.get_mut(index) {
                 folder.chunks.push(first);

@@ -24,7 +24,7 @@ pub(super) enum Row {
     /// What has fixed names in one instance, or in the root. Position `i + 1` is the node `i`.
     Fixed(Vec<Fixed>),
     /// The chunks of one level.
-    Chunks(Chunks),
+    Chunks(Box<Chunks>),
 }
 
 /// A directory or file of a fixed name.
@@ -194,8 +194,8 @@ impl Tree {
                 let in_files = fixed.iter().map(|fixed| fixed.node.n_voxel_bytes()).fold(0, u64::saturating_add);
                 (bytes.saturating_add(in_files), nodes.saturating_add(fixed.len() as u64))
             }
-            Row::Chunks(Chunks { grid, .. }) => {
-                (bytes.saturating_add(grid.n_bytes()), nodes.saturating_add(grid.n_nodes()))
+            Row::Chunks(chunks) => {
+                (bytes.saturating_add(chunks.grid.n_bytes()), nodes.saturating_add(chunks.grid.n_nodes()))
             }
         })
     }
@@ -230,7 +230,7 @@ impl Tree {
     /// The grids of chunks of a directory, each with the inode number of its position 0.
     fn grids<'a>(&'a self, folder: &'a Folder) -> impl Iterator<Item = (&'a Chunks, u64)> {
         folder.chunks.iter().filter_map(|&first| match self.inodes.find(first)?.0 {
-            Row::Chunks(chunks) => Some((chunks, first)),
+            Row::Chunks(chunks) => Some((chunks.as_ref(), first)),
             Row::Fixed(_) => None,
         })
     }

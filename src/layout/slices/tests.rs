@@ -1,5 +1,6 @@
 //! Headers, names and sizes against numbers that a Python program made from the formats' descriptions (headers read back
 //! by tifffile, data by zlib), and any part of a file against the whole.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // numbers of tests are small
 
 use std::ops::Range;
 
@@ -42,11 +43,9 @@ fn grids<'a>(folder: &'a Folder, level: &str, plane: &str) -> &'a [ChunkGrid] {
 fn file(spec: &ArraySpec, path: &str) -> VoxelFile {
     let folder = folder(spec).unwrap();
     let parts: Vec<_> = path.split('/').collect();
-    let found = grids(&folder, parts[0], parts[1])
-        .iter()
-        .find_map(|grid| grid.file(spec, grid.child_named(None, parts[2])?))
-        .unwrap_or_else(|| panic!("no {path}"));
-    found
+    let grids = grids(&folder, parts[0], parts[1]);
+    let found = grids.iter().find_map(|grid| grid.file(spec, grid.child_named(None, parts[2])?));
+    found.unwrap_or_else(|| panic!("no {path}"))
 }
 
 /// What a byte of voxels is, by its place in a picture's plane.
