@@ -90,7 +90,7 @@ mod tests {
                 Piece::Voxels(piece) => {
                     (piece.wanted().file_box.begin().axes(), piece.wanted().channels, piece.n_bytes())
                 }
-                Piece::Bytes(_) => panic!("no voxels"),
+                Piece::Bytes(_) | Piece::Checks(_) => panic!("no voxels"),
             })
             .collect();
         assert_eq!(wanted, [([-6, 3, 12], Channels::One(1), 1), ([-6, 3, 12], Channels::One(2), 2)]);

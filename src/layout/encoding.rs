@@ -3,6 +3,8 @@
 use crate::geometry::VoxelBox;
 use crate::voxels::Dtype;
 
+use super::png_rows::Rows;
+
 /// How voxels are written in a file.
 ///
 /// An encoding works unit by unit: so many bytes of voxels become so many bytes of the file, whatever lies beside them.
@@ -12,6 +14,8 @@ pub(super) enum Encoding {
     Little,
     /// Each voxel's bytes the other way round.
     Big,
+    /// As rows of a PNG picture.
+    Rows(Rows),
 }
 
 impl Encoding {
@@ -20,6 +24,7 @@ impl Encoding {
         match self {
             Self::Little => (1, 1),
             Self::Big => (dtype.itemsize() as u64, dtype.itemsize() as u64),
+            Self::Rows(rows) => rows.unit(),
         }
     }
 
@@ -31,6 +36,7 @@ impl Encoding {
                 voxels.chunks_exact_mut(dtype.itemsize()).for_each(<[u8]>::reverse);
                 voxels
             }
+            Self::Rows(rows) => rows.encode(&voxels),
         }
     }
 }

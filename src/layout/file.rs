@@ -10,6 +10,8 @@ use crate::voxels::Dtype;
 use super::chunk_run::ChunkRun;
 use super::encoding::Encoding;
 use super::shard::ShardIndex;
+use super::idat::{ChecksPiece, Idat};
+use super::stored_blocks::StoredBlocks;
 
 /// A file of voxels: headers, dense boxes of voxels, and what lies between them, one section after the other.
 ///
@@ -33,6 +35,8 @@ pub(super) enum Section {
     Chunks(ChunkRun),
     /// Where the chunks of a Zarr shard stand.
     ShardIndex(ShardIndex),
+    /// The data of a PNG picture.
+    Idat(Idat),
 }
 
 /// A dense, C-ordered box of voxels of one level.
@@ -57,6 +61,8 @@ pub enum Piece {
     Bytes(Vec<u8>),
     /// Voxels of the array.
     Voxels(VoxelPiece),
+    /// Checksums of a whole picture.
+    Checks(ChecksPiece),
 }
 
 /// Voxels to be read, and how they become bytes of the file.
@@ -67,6 +73,8 @@ pub struct VoxelPiece {
     encoding: Encoding,
     /// The part of the encoded bytes that is asked for.
     cut: Range<usize>,
+    /// The blocks that this part is held in, and which of their bytes are asked for; `None` if it stands for itself.
+    stored: Option<(StoredBlocks, Range<u64>)>,
 }
 
 impl VoxelFile {
@@ -119,6 +127,7 @@ impl Section {
             Self::Dense(dense) => dense.n_bytes(),
             Self::Chunks(chunks) => chunks.n_bytes(),
             Self::ShardIndex(index) => Some(index.n_bytes()),
+            Self::Idat(idat) => Some(idat.n_bytes()),
         }
     }
 
@@ -132,6 +141,7 @@ impl Section {
             Self::Dense(dense) => pieces.push(dense.piece(range)),
             Self::Chunks(chunks) => chunks.pieces(range, pieces),
             Self::ShardIndex(index) => pieces.push(Piece::Bytes(index.bytes(range))),
+            Self::Idat(idat) => idat.pieces(range, pieces),
         }
     }
 }
@@ -141,16 +151,21 @@ impl Dense {
     pub(super) fn n_bytes(&self) -> Option<u64> {
         let n_voxels = u64::try_from(self.file_box.n_voxels()).ok()?;
         let voxel_bytes = n_voxels.checked_mul(self.itemsize())?;
-        let (of_voxels, of_file) = self.encoding.unit(self.file_box, self.dtype);
+        let (of_voxels, of_file) = self.unit();
         (voxel_bytes / of_voxels).checked_mul(of_file)
     }
 
-    /// The voxels that these bytes of it are made from.
+    /// What these bytes of it consist of.
     pub(super) fn piece(&self, range: Range<u64>) -> Piece {
-        let (of_voxels, of_file) = self.encoding.unit(self.file_box, self.dtype);
+        Piece::Voxels(self.voxels(range))
+    }
+
+    /// The voxels that these bytes of it are made from.
+    pub(super) fn voxels(&self, range: Range<u64>) -> VoxelPiece {
+        let (of_voxels, of_file) = self.unit();
         let units = range.start / of_file..range.end.div_ceil(of_file);
         let first = units.start * of_file;
-        Piece::Voxels(VoxelPiece {
+        VoxelPiece {
             wanted: VoxelBytes {
                 level: self.level,
                 file_box: self.file_box,
@@ -160,7 +175,13 @@ impl Dense {
             dtype: self.dtype,
             encoding: self.encoding,
             cut: in_memory(range.start - first)..in_memory(range.end - first),
-        })
+            stored: None,
+        }
+    }
+
+    /// Bytes of voxels, and bytes of the file, that one unit of the encoding has.
+    pub(super) fn unit(&self) -> (u64, u64) {
+        self.encoding.unit(self.file_box, self.dtype)
     }
 
     /// Bytes of one voxel, with all channels that stand here.
@@ -185,18 +206,26 @@ impl VoxelPiece {
         let mut bytes = self.encoding.encode(voxels, self.dtype);
         bytes.truncate(self.cut.end);
         bytes.drain(..self.cut.start);
-        bytes
+        let Some((blocks, stored)) = &self.stored else { return bytes };
+        let mut framed = Vec::with_capacity(self.n_bytes());
+        blocks.write(stored.clone(), &bytes, |part| framed.extend_from_slice(part));
+        framed
+    }
+
+    /// The same voxels as a range of the blocks that hold them.
+    pub(super) fn stored(self, blocks: StoredBlocks, stored: Range<u64>) -> Self {
+        Self { stored: Some((blocks, stored)), ..self }
     }
 
     /// Bytes of the file that come from it.
     #[must_use]
     pub fn n_bytes(&self) -> usize {
-        self.cut.len()
+        self.stored.as_ref().map_or(self.cut.len(), |(_, stored)| in_memory(stored.end - stored.start))
     }
 }
 
 /// A length that a range of bytes in memory has.
-fn in_memory(n: u64) -> usize {
+pub(super) fn in_memory(n: u64) -> usize {
     usize::try_from(n).expect("a part of a file that is read lies in memory")
 }
 
@@ -225,6 +254,7 @@ mod tests {
     fn rendered(file: &VoxelFile, range: Range<u64>) -> Vec<u8> {
         let render = |piece: Piece| match piece {
             Piece::Bytes(bytes) => bytes,
+            Piece::Checks(_) => panic!("no picture"),
             Piece::Voxels(piece) => {
                 let numbered: Vec<u8> = (0_u16..60).flat_map(u16::to_le_bytes).collect();
                 let window = piece.wanted().window.clone();

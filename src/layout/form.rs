@@ -6,6 +6,8 @@ use crate::geometry::VoxelBox;
 use super::encoding::Encoding;
 use super::file::{Dense, Section, VoxelFile};
 use super::shard::Shard;
+use super::picture::Picture;
+use super::{png, tiff};
 
 /// What the chunk files of a grid consist of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,10 @@ pub(super) enum Form {
     Raw,
     /// A Zarr v3 shard: inner chunks, then their index.
     Sharded(Shard),
+    /// A TIFF picture.
+    Tiff(Picture),
+    /// A PNG picture.
+    Png(Picture),
 }
 
 /// What a chunk file is over.
@@ -26,11 +32,13 @@ pub(super) struct Held {
 }
 
 impl Form {
-    /// The file over these voxels, or `None` if it would have 2^63 bytes or more.
+    /// The file over these voxels, or `None` if there can be no such file: most can have less than 2^63 bytes.
     pub(super) fn file(&self, spec: &ArraySpec, held: Held) -> Option<VoxelFile> {
         match self {
             Self::Raw => VoxelFile::new(planes(spec, held, Encoding::Little)),
             Self::Sharded(shard) => VoxelFile::new(shard.sections(spec, held)),
+            Self::Tiff(picture) => tiff::file(spec, held, *picture).ok(),
+            Self::Png(picture) => png::file(spec, held, *picture).ok(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::array::{ArraySpec, Level};
 use super::attributes::{ArrayAttrs, path_of, with_channels};
 use super::chunk_run::ChunkRun;
 use super::file::{Section, VoxelFile};
-use super::kind::LeftOut;
+use super::folder::LeftOut;
 
 mod lookup3;
 mod messages;

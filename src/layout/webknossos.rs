@@ -8,7 +8,8 @@ use crate::array::{ArrayKind, ArraySpec};
 use crate::voxels::Dtype;
 
 use super::attributes::{path_of, to_bytes};
-use super::kind::{Entry, LayoutKind, LayoutOptions, LeftOut};
+use super::folder::{Entry, LeftOut};
+use super::kind::{LayoutKind, LayoutOptions};
 
 /// The name of the file.
 pub(super) const NAME: &str = "datasource-properties.json";

@@ -32,7 +32,7 @@ pub(super) fn folder(spec: &ArraySpec, edge: u16) -> Result<Folder, LeftOut> {
             (".zarray".to_owned(), Entry::document(move |spec| array(spec, index, edge))),
             (".zattrs".to_owned(), Entry::document(move |spec| array_attrs(spec, index))),
         ];
-        let folder = Folder { entries: documents, chunks: Some(Box::new(chunks.ok_or(LeftOut::TooLarge)?)) };
+        let folder = Folder { chunks: vec![chunks.ok_or(LeftOut::TooLarge)?], ..Folder::of(documents) };
         entries.push((path_of(index), Entry::Folder(folder)));
     }
     Ok(Folder::of(entries))

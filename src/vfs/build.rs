@@ -104,7 +104,17 @@ fn lay_out(array: &dyn ReadVoxels, layouts: &LayoutOptions, attrs: &mut Value) -
     let (mut shown, mut left_out) = (Vec::new(), Map::new());
     for kind in &layouts.kinds {
         match kind.entry(array.spec(), layouts) {
-            Ok(entry) => shown.push((kind.name(), entry)),
+            Ok(entry) => {
+                if let Entry::Folder(folder) = &entry {
+                    left_out.extend(
+                        folder
+                            .left_out
+                            .iter()
+                            .map(|(pattern, reason)| (format!("{}/{pattern}", kind.name()), reason.to_string().into())),
+                    );
+                }
+                shown.push((kind.name(), entry));
+            }
             Err(reason) => {
                 left_out.insert(kind.name(), reason.to_string().into());
             }
@@ -218,13 +228,13 @@ impl<'a> RowBuilder<'a> {
         for (name, entry) in folder.entries {
             self.entry(at, &name, entry, array)?;
         }
-        if let Some(grid) = folder.chunks {
+        for grid in folder.chunks {
             let n_nodes = grid.n_nodes();
-            let row = Chunks { parent: at, grid: *grid, array: Arc::clone(array) };
+            let row = Chunks { parent: at, grid, array: Arc::clone(array) };
             let first = self.inodes.append(n_nodes, Row::Chunks(Box::new(row)))?;
             let index = self.index(at);
             if let Some(Fixed { node: FixedNode::Folder(folder), .. }) = self.nodes.get_mut(index) {
-                folder.chunks = Some(first);
+                folder.chunks.push(first);
             }
         }
         Ok(())

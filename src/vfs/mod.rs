@@ -5,6 +5,7 @@
 
 mod assembly;
 mod build;
+mod checks;
 mod contents;
 mod control;
 mod error;

@@ -50,8 +50,8 @@ pub(super) struct Folder {
     pub(super) children: Vec<(String, u64)>,
     /// How many of them are directories.
     pub(super) n_folders: u64,
-    /// The inode number of the first of the chunks that lie here.
-    pub(super) chunks: Option<u64>,
+    /// The inode numbers of position 0 of the grids of chunks that lie here, in the order of their rows.
+    pub(super) chunks: Vec<u64>,
 }
 
 /// The chunks of one level.
@@ -125,12 +125,13 @@ impl Tree {
 
     /// What a directory holds under a name. A file holds nothing.
     pub(super) fn child(&self, inode: u64, name: &str) -> Option<u64> {
-        if let Some((folder, fixed)) = self.folder(inode) {
-            if let Ok(found) = fixed.children.binary_search_by(|(other, _)| other.as_str().cmp(name)) {
-                return Some(fixed.children[found].1);
+        if let Some(folder) = self.folder(inode) {
+            if let Ok(found) = folder.children.binary_search_by(|(other, _)| other.as_str().cmp(name)) {
+                return Some(folder.children[found].1);
             }
-            let (chunks, first) = folder?;
-            return Some(first + chunks.grid.position(chunks.grid.child_named(None, name)?));
+            let mut grids = self.grids(folder);
+            return grids
+                .find_map(|(chunks, first)| Some(first + chunks.grid.position(chunks.grid.child_named(None, name)?)));
         }
         let Node::Chunk(chunks, first, node) = self.node(inode)? else { return None };
         Some(first + chunks.grid.position(chunks.grid.child_named(Some(node), name)?))
@@ -138,9 +139,12 @@ impl Tree {
 
     /// How many names a directory has, and how many of them are directories.
     pub(super) fn n_children(&self, inode: u64) -> (u64, u64) {
-        if let Some((chunks, folder)) = self.folder(inode) {
-            let (n, n_folders) = chunks.map_or((0, 0), |(chunks, _)| chunks.n_children(None));
-            return (folder.children.len() as u64 + n, folder.n_folders + n_folders);
+        if let Some(folder) = self.folder(inode) {
+            let fixed = (folder.children.len() as u64, folder.n_folders);
+            return self
+                .grids(folder)
+                .map(|(chunks, _)| chunks.n_children(None))
+                .fold(fixed, |sum, n| (sum.0.saturating_add(n.0), sum.1.saturating_add(n.1)));
         }
         let Some(Node::Chunk(chunks, _, node)) = self.node(inode) else { return (0, 0) };
         chunks.n_children(Some(node))
@@ -149,13 +153,19 @@ impl Tree {
     /// A node of a directory by its place in the listing, from 0; its name replaces what is in `name`.
     pub(super) fn nth_child(&self, inode: u64, nth: u64, name: &mut String) -> Option<u64> {
         name.clear();
-        let (chunks, first, of, nth) = if let Some((chunks, folder)) = self.folder(inode) {
+        let (chunks, first, of, nth) = if let Some(folder) = self.folder(inode) {
             if let Some((known, inode)) = usize::try_from(nth).ok().and_then(|nth| folder.children.get(nth)) {
                 name.push_str(known);
                 return Some(*inode);
             }
-            let (chunks, first) = chunks?;
-            (chunks, first, None, nth - folder.children.len() as u64)
+            let mut nth = nth - folder.children.len() as u64;
+            let (chunks, first) = self.grids(folder).find(|(chunks, _)| {
+                let n = chunks.grid.n_children(None);
+                let is_here = nth < n;
+                nth -= if is_here { 0 } else { n };
+                is_here
+            })?;
+            (chunks, first, None, nth)
         } else {
             let Node::Chunk(chunks, first, node) = self.node(inode)? else { return None };
             (chunks, first, Some(node), nth)
@@ -185,8 +195,7 @@ impl Tree {
                 (bytes.saturating_add(in_files), nodes.saturating_add(fixed.len() as u64))
             }
             Row::Chunks(chunks) => {
-                let grid = &chunks.grid;
-                (bytes.saturating_add(grid.n_bytes()), nodes.saturating_add(grid.n_nodes()))
+                (bytes.saturating_add(chunks.grid.n_bytes()), nodes.saturating_add(chunks.grid.n_nodes()))
             }
         })
     }
@@ -197,7 +206,7 @@ impl Tree {
             chunks.grid.write_name(node, &mut name);
             return Some(name);
         }
-        let (_, folder) = self.folder(parent)?;
+        let folder = self.folder(parent)?;
         folder.children.iter().find(|(_, child)| *child == inode).map(|(name, _)| name.clone())
     }
 
@@ -212,13 +221,17 @@ impl Tree {
         }
     }
 
-    /// A directory of fixed names, with its chunks and their first inode number.
-    fn folder(&self, inode: u64) -> Option<(Option<(&Chunks, u64)>, &Folder)> {
+    /// A directory of fixed names.
+    fn folder(&self, inode: u64) -> Option<&Folder> {
         let Node::Fixed(Fixed { node: FixedNode::Folder(folder), .. }) = self.node(inode)? else { return None };
-        let chunks = folder.chunks.and_then(|first| match self.inodes.find(first)?.0 {
+        Some(folder)
+    }
+
+    /// The grids of chunks of a directory, each with the inode number of its position 0.
+    fn grids<'a>(&'a self, folder: &'a Folder) -> impl Iterator<Item = (&'a Chunks, u64)> {
+        folder.chunks.iter().filter_map(|&first| match self.inodes.find(first)?.0 {
             Row::Chunks(chunks) => Some((chunks.as_ref(), first)),
             Row::Fixed(_) => None,
-        });
-        Some((chunks, folder))
+        })
     }
 }

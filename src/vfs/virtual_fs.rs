@@ -11,8 +11,9 @@ use crate::array::{self, Freshness};
 use crate::logging::Chain;
 use crate::metrics::{Counter, Metrics};
 
-use super::assembly::read_pieces;
+use super::assembly::{Source, read_pieces};
 use super::build::{RootFiles, build};
+use super::checks::Checks;
 use super::contents::Contents;
 use super::control::{Control, ControlFile};
 use super::error::{BuildError, Error};
@@ -129,6 +130,7 @@ pub struct VirtualFs {
     mtime_s: i64,
     totals: Totals,
     next_fh: AtomicU64,
+    checks: Checks,
     /// What control files held when they were opened, by file handle. No I/O happens under the lock.
     snapshots: Mutex<HashMap<u64, Arc<[u8]>>>,
 }
@@ -147,7 +149,8 @@ impl VirtualFs {
         let control = Control { stats, metrics: Arc::clone(&metrics), journal: Arc::clone(&journal) };
         let (next_fh, snapshots) = (AtomicU64::new(1), Mutex::new(HashMap::new()));
         let totals = Totals { total_bytes, files };
-        Ok(Self { tree, journal, metrics, control, mtime_s: updated_s, totals, next_fh, snapshots })
+        let checks = Checks::default();
+        Ok(Self { tree, journal, metrics, control, mtime_s: updated_s, totals, next_fh, checks, snapshots })
     }
 
     /// What a directory holds under a name, `.` and `..` included.
@@ -270,7 +273,8 @@ impl VirtualFs {
                     return then(Ok(Vec::new()));
                 }
                 let then = self.recording(ino, window.clone(), then);
-                read_pieces(array.as_ref(), file.pieces(window), then);
+                let source = Source { inode: ino, array, checks: &self.checks };
+                read_pieces(source, file.pieces(window), then);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The filesystem over arrays that are pure functions: every byte, every name, every error.
 
+mod pictures;
 mod reads;
 mod tree;
 
