@@ -7,7 +7,7 @@ use crate::array::ArraySpec;
 
 use super::chunk_grid::ChunkGrid;
 use super::file::VoxelFile;
-use super::zarr;
+use super::{n5, precomputed, zarr};
 
 /// A way to show an array as files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,10 @@ pub enum LayoutKind {
         /// Voxels that a chunk reaches for along each axis.
         edge: u16,
     },
+    /// N5.
+    N5,
+    /// Neuroglancer precomputed.
+    Precomputed,
 }
 
 /// The edge of the chunks of `volume.zarr`.
@@ -29,6 +33,8 @@ impl LayoutKind {
         match self {
             Self::Zarr2 { edge: USUAL_EDGE } => "volume.zarr".to_owned(),
             Self::Zarr2 { edge } => format!("volume-c{edge}.zarr"),
+            Self::N5 => "volume.n5".to_owned(),
+            Self::Precomputed => "precomputed".to_owned(),
         }
     }
 
@@ -39,6 +45,8 @@ impl LayoutKind {
             Self::Zarr2 { edge } => {
                 format!("Zarr v2 with OME-NGFF 0.4 metadata, chunks of about {edge}^3, not compressed")
             }
+            Self::N5 => "N5, blocks of about 64^3, not compressed".to_owned(),
+            Self::Precomputed => "neuroglancer precomputed, raw, in absolute DVID voxels".to_owned(),
         }
     }
 
@@ -51,6 +59,8 @@ impl LayoutKind {
     pub fn entry(self, spec: &ArraySpec, _options: &LayoutOptions) -> Result<Entry, LeftOut> {
         match self {
             Self::Zarr2 { edge: _ } => zarr::folder(spec).map(Entry::Folder),
+            Self::N5 => n5::folder(spec).map(Entry::Folder),
+            Self::Precomputed => precomputed::folder(spec).map(Entry::Folder),
         }
     }
 }
@@ -64,7 +74,7 @@ pub struct LayoutOptions {
 
 impl Default for LayoutOptions {
     fn default() -> Self {
-        Self { kinds: vec![LayoutKind::Zarr2 { edge: USUAL_EDGE }] }
+        Self { kinds: vec![LayoutKind::Zarr2 { edge: USUAL_EDGE }, LayoutKind::N5, LayoutKind::Precomputed] }
     }
 }
 
@@ -74,6 +84,9 @@ pub enum LeftOut {
     /// A chunk would be a file that no file system holds.
     #[error("a file would have 2^63 bytes or more")]
     TooLarge,
+    /// Programs hold a chunk in memory that 31 bits count.
+    #[error("a chunk would have 2 GiB or more")]
+    LargeChunk,
 }
 
 /// A directory of a layout.

@@ -14,6 +14,8 @@ mod naming;
 
 mod attributes;
 mod kind;
+mod n5;
+mod precomputed;
 mod zarr;
 
 pub use chunk_grid::{ChunkGrid, ChunkNode};

@@ -16,7 +16,7 @@ use super::*;
 use crate::array::{self, ArrayKind, ArraySpec, LevelSource, ReadVoxels, VoxelBytes};
 use crate::dvid::{Freshness, View};
 use crate::geometry::{Coordinate, VoxelBox, VoxelSize};
-use crate::layout::LayoutOptions;
+use crate::layout::{LayoutKind, LayoutOptions};
 use crate::metrics::Metrics;
 use crate::voxels::Dtype;
 
@@ -126,7 +126,7 @@ fn mount(instances: Vec<InstanceFiles>) -> VirtualFs {
         config: json!({"ttl": 5}),
         updated_s: MTIME_S,
         instances,
-        layouts: LayoutOptions::default(),
+        layouts: LayoutOptions { kinds: vec![LayoutKind::Zarr2 { edge: 64 }] },
         stats: Box::new(|| json!({"parked_reads": 3})),
         metrics,
     })
