@@ -8,6 +8,28 @@ use crate::voxels::Dtype;
 /// The spatial axes, slowest first.
 pub(super) const AXIS_NAMES: [&str; 3] = ["z", "y", "x"];
 
+/// The same of the three spatial axes in the order x, y, z.
+pub(super) fn to_xyz<T>([z, y, x]: [T; 3]) -> [T; 3] {
+    [x, y, z]
+}
+
+/// The corner of voxel 0 of every level, in nanometers.
+#[allow(clippy::cast_precision_loss)] // origins stay far below 2^53
+pub(super) fn corner_nm(spec: &ArraySpec) -> [f64; 3] {
+    let (origin, voxel_size) = (spec.origin().axes(), spec.voxel_size.nm());
+    std::array::from_fn(|axis| origin[axis] as f64 * voxel_size[axis])
+}
+
+/// The centre of voxel 0 of a level, in nanometers, if voxel 0 of level 0 has its centre where an array begins.
+///
+/// A voxel of a coarse level covers 2^s fine ones, and its centre lies in the middle of theirs.
+#[allow(clippy::cast_precision_loss)] // a factor is at most 2^20
+pub(super) fn centre_nm(spec: &ArraySpec, level: &Level) -> [f64; 3] {
+    let (corner, voxel_size) = (corner_nm(spec), spec.voxel_size.nm());
+    let middle = (level.scale.factor() as f64 - 1.0) / 2.0;
+    std::array::from_fn(|axis| corner[axis] + middle * voxel_size[axis])
+}
+
 /// What a level is called in every layout with levels.
 pub(super) fn path_of(level: usize) -> String {
     format!("s{level}")

@@ -9,8 +9,8 @@ use crate::voxels::Dtype;
 
 use super::chunk_run::ChunkRun;
 use super::encoding::Encoding;
-use super::shard::ShardIndex;
 use super::idat::{ChecksPiece, Idat};
+use super::shard::ShardIndex;
 use super::stored_blocks::StoredBlocks;
 
 /// A file of voxels: headers, dense boxes of voxels, and what lies between them, one section after the other.

@@ -5,9 +5,9 @@ use crate::geometry::VoxelBox;
 
 use super::encoding::Encoding;
 use super::file::{Dense, Section, VoxelFile};
-use super::shard::Shard;
 use super::picture::Picture;
-use super::{png, tiff};
+use super::shard::Shard;
+use super::{n5, png, tiff};
 
 /// What the chunk files of a grid consist of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Form {
     Tiff(Picture),
     /// A PNG picture.
     Png(Picture),
+    /// An N5 block: a header, then the voxels, big-endian.
+    N5,
 }
 
 /// What a chunk file is over.
@@ -39,6 +41,7 @@ impl Form {
             Self::Sharded(shard) => VoxelFile::new(shard.sections(spec, held)),
             Self::Tiff(picture) => tiff::file(spec, held, *picture).ok(),
             Self::Png(picture) => png::file(spec, held, *picture).ok(),
+            Self::N5 => n5::block(spec, held),
         }
     }
 }

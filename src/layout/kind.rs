@@ -91,7 +91,9 @@ impl LayoutKind {
             Self::Precomputed => "neuroglancer precomputed, raw, in absolute DVID voxels",
             Self::Hdf5 => "HDF5 (1.10 or later) with a dataset for each level, not compressed",
             Self::Flat => "whole levels as .npy, .raw, .nhdr, .nrrd, .mhd: exactly the data, no padding",
-            Self::Slices => "planes as pictures across z, y and x: .tif with the exact values, .png with labels in colour",
+            Self::Slices => {
+                "planes as pictures across z, y and x: .tif with the exact values, .png with labels in colour"
+            }
             Self::Webknossos => "what WEBKNOSSOS opens this directory by",
         };
         title.to_owned()

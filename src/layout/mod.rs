@@ -3,9 +3,6 @@
 //! A layout is a [`Folder`]: documents that follow from the [`ArraySpec`](crate::array::ArraySpec), folders, and
 //! grids of chunks. To add one is to add a variant of [`LayoutKind`]; the compiler then names every place.
 
-mod label_colour;
-mod png_rows;
-
 mod encoding;
 mod label_colour;
 
@@ -46,4 +43,5 @@ mod test_support;
 pub use chunk_grid::{ChunkGrid, ChunkNode};
 pub use file::{Piece, VoxelFile, VoxelPiece};
 pub use folder::{Document, Entry, Folder, LeftOut};
+pub use idat::{ChecksFold, ChecksPiece};
 pub use kind::{LayoutKind, LayoutOptions};

@@ -2,16 +2,17 @@
 
 use std::ops::Range;
 
-use crate::array::{ArrayKind, ArraySpec, Channels, LevelSource};
+use crate::array::{ArrayKind, ArraySpec, LevelSource};
 use crate::dvid::View;
 use crate::geometry::{Coordinate, VoxelBox, VoxelSize};
 use crate::voxels::Dtype;
 
 use super::file::{Piece, VoxelFile};
+use super::test_support::file_bytes;
 
 /// An image of 8 nm over this box in blocks of 64^3.
 pub(super) fn image(dtype: Dtype, n_levels: usize, begin: [i64; 3], end: [i64; 3]) -> ArraySpec {
-    let source = LevelSource { source: "grayscale".into(), block_shape: Coordinate::splat(64) };
+    let source = LevelSource { source: "grayscale".into(), block_shape: Coordinate::splat(64), extents: None };
     let data = VoxelBox::new(begin.into(), end.into()).unwrap();
     let size = VoxelSize::new([8.0; 3]).unwrap();
     let kind = (dtype, ArrayKind::Image);
@@ -49,34 +50,14 @@ pub(super) fn voxel_bytes(
 
 /// What a range of the file reads.
 pub(super) fn read(file: &VoxelFile, spec: &ArraySpec, range: Range<u64>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for piece in file.pieces(range) {
-        match piece {
-            Piece::Bytes(more) => bytes.extend(more),
-            Piece::Voxels(piece) => {
-                let wanted = piece.wanted();
-                let channels = match wanted.channels {
-                    Channels::One(channel) => channel..channel + 1,
-                    Channels::Interleaved(n) => 0..n,
-                };
-                let dense: Vec<u8> = wanted
-                    .file_box
-                    .indices()
-                    .flat_map(|voxel| voxel_bytes(spec, wanted.level, voxel, channels.clone()))
-                    .collect();
-                let window = [wanted.window.start, wanted.window.end].map(|at| usize::try_from(at).unwrap());
-                bytes.extend(piece.encode(dense[window[0]..window[1]].to_vec()));
-            }
-        }
-    }
-    bytes
+    file_bytes(file, range, |level, channel, voxel| voxel_bytes(spec, level, voxel, channel..channel + 1).collect())
 }
 
 /// What stands before the first voxels, of which there have to be some.
 pub(super) fn header(file: &VoxelFile) -> Vec<u8> {
     let bytes = |piece| match piece {
         Piece::Bytes(bytes) => Some(bytes),
-        Piece::Voxels(_) => None,
+        Piece::Voxels(_) | Piece::Checks(_) => None,
     };
     file.pieces(0..1 << 16).into_iter().map_while(bytes).flatten().collect()
 }

@@ -1,6 +1,6 @@
 //! Arrays that the tests of several layouts are about.
 
-use crate::array::{ArrayKind, ArraySpec, LevelSource};
+use crate::array::{ArrayKind, ArraySpec, Channels, LevelSource};
 use crate::dvid::View;
 use crate::geometry::{Coordinate, VoxelBox, VoxelSize};
 use crate::voxels::Dtype;
@@ -73,17 +73,31 @@ pub(super) fn rendered(
     dtype: Dtype,
     value: impl Fn(usize, Coordinate) -> u64,
 ) -> Vec<u8> {
-    let render = |piece: Piece| match piece {
+    file_bytes(file, range, |_, channel, voxel| value(channel, voxel).to_le_bytes()[..dtype.itemsize()].to_vec())
+}
+
+/// The bytes of a file over voxels whose bytes `voxel_bytes` tells from level, channel and position.
+pub(super) fn file_bytes(
+    file: &VoxelFile,
+    range: std::ops::Range<u64>,
+    voxel_bytes: impl Fn(usize, usize, Coordinate) -> Vec<u8>,
+) -> Vec<u8> {
+    let bytes_of = |piece: Piece| match piece {
         Piece::Bytes(bytes) => bytes,
         Piece::Voxels(piece) => {
             let wanted = piece.wanted();
-            let crate::array::Channels::One(channel) = wanted.channels else { panic!("channels are interleaved") };
-            let values = wanted.file_box.indices().map(|voxel| value(channel, voxel));
-            let all: Vec<u8> =
-                values.flat_map(|value| value.to_le_bytes().into_iter().take(dtype.itemsize())).collect();
+            let channels = match wanted.channels {
+                Channels::One(channel) => channel..channel + 1,
+                Channels::Interleaved(n) => 0..n,
+            };
+            let of_voxel = |voxel| {
+                channels.clone().flat_map(|channel| voxel_bytes(wanted.level, channel, voxel)).collect::<Vec<_>>()
+            };
+            let dense: Vec<u8> = wanted.file_box.indices().flat_map(of_voxel).collect();
             let [begin, end] = [wanted.window.start, wanted.window.end].map(|at| usize::try_from(at).unwrap());
-            piece.encode(all[begin..end].to_vec())
+            piece.encode(dense[begin..end].to_vec())
         }
+        Piece::Checks(_) => panic!("checksums need the whole file"),
     };
-    file.pieces(range).into_iter().flat_map(render).collect()
+    file.pieces(range).into_iter().flat_map(bytes_of).collect()
 }

@@ -6,12 +6,11 @@
 use serde::{Serialize, Serializer};
 
 use crate::array::{ArraySpec, Level};
-use crate::voxels::Dtype;
 
 use super::attributes::{ArrayAttrs, dimension_names, numpy_name, path_of, to_bytes, with_channels};
 use super::chunk_grid::ChunkGrid;
-use super::form::Form;
 use super::folder::{Entry, Folder, LeftOut};
+use super::form::Form;
 use super::naming::Naming;
 use super::ome::{ImageLabel, Multiscale};
 

@@ -12,8 +12,8 @@ use crate::voxels::Dtype;
 
 use super::attributes::{ArrayAttrs, dimension_names, path_of, to_bytes, with_channels};
 use super::chunk_grid::ChunkGrid;
-use super::form::Form;
 use super::folder::{Entry, Folder, LeftOut};
+use super::form::Form;
 use super::naming::Naming;
 use super::ome::{ImageLabel, Multiscale};
 use super::shard::Shard;
@@ -32,7 +32,7 @@ pub(super) fn folder(spec: &ArraySpec) -> Result<Folder, LeftOut> {
     let mut entries = vec![(METADATA.to_owned(), Entry::document(group))];
     for (index, level) in spec.levels.iter().enumerate() {
         let shards = shards(spec, index, level).ok_or(LeftOut::TooLarge)?;
-        let chunks = Folder { entries: Vec::new(), chunks: Some(Box::new(shards)) };
+        let chunks = Folder { entries: Vec::new(), chunks: vec![shards], ..Folder::default() };
         let level = vec![
             (METADATA.to_owned(), Entry::document(move |spec| array(spec, index))),
             ("c".to_owned(), Entry::Folder(chunks)),

@@ -6,6 +6,7 @@ use super::super::chunk_grid::ChunkNode;
 use super::super::test_support::{check_text, documents, gray, labels, rgba, running_example, teravoxels};
 use super::*;
 use crate::array::ArrayKind;
+use crate::voxels::Dtype;
 
 const GOLDEN_ZATTRS: &str = r#"{"multiscales": [{"name": "grayscale",
   "axes": [{"name": "z", "type": "space", "unit": "nanometer"}, {"name": "y", "type": "space", "unit": "nanometer"}, {"name": "x", "type": "space", "unit": "nanometer"}],
@@ -135,7 +136,7 @@ fn channels_are_the_first_axis_and_lie_in_one_chunk() {
 fn chunks_of(path: &str, spec: &ArraySpec, edge: u16) -> ChunkGrid {
     let found = folder(spec, edge).unwrap().entries.into_iter().find(|(name, _)| name == path).unwrap().1;
     let Entry::Folder(level) = found else { panic!("{path} is a file") };
-    *level.chunks.unwrap()
+    level.chunks.into_iter().next().unwrap()
 }
 
 fn find(grid: &ChunkGrid, path: &[&str]) -> Option<ChunkNode> {

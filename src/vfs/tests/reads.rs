@@ -174,8 +174,7 @@ fn a_control_file_stays_as_it_was_at_open() {
 #[test]
 fn files_of_whole_levels_read_to_their_end_and_large_ones_are_named_in_attrs() {
     let gray = gray();
-    let kinds = vec![LayoutKind::Hdf5, LayoutKind::Flat];
-    let layouts = LayoutOptions { kinds, flat_limit_bytes: 15 * 20 * 40 };
+    let layouts = LayoutOptions { flat_limit_bytes: 15 * 20 * 40, ..LayoutOptions::all(&[]).only(&["h5", "flat"]) };
     let fs = mount_in(vec![with_voxels(&gray, None)], layouts);
     let attrs = read_json(&fs, "gray/attrs.json");
     assert_eq!(attrs["layouts"], json!(["volume.h5", "flat"]));
