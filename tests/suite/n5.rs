@@ -11,7 +11,7 @@ use dvidfs::geometry::{Coordinate, VoxelBox};
 use crate::support::{Level, Mounted, chunk_of, file_values, levels, mount_tests_can_run, time_limit};
 
 /// Every dtype, data below 0, blocks of 48^3 and 32^3, holes, several levels, fractional voxel sizes.
-const NAMES: [&str; 9] = ["aniso", "f32", "gray", "gray_1", "holes", "neg", "odd48", "seg48", "u16"];
+const NAMES: [&str; 10] = ["aniso", "f32", "gray", "gray_1", "holes", "neg", "odd48", "seg48", "u16", "u32"];
 
 /// The bytes of a block as the crate reads it, little-endian, and its size; `None` if there is no such file.
 fn read_block(
@@ -28,9 +28,12 @@ fn read_block(
     match attributes.get_data_type() {
         DataType::UINT8 => read!(u8),
         DataType::UINT16 => read!(u16),
+        DataType::UINT32 => read!(u32),
         DataType::UINT64 => read!(u64),
         DataType::FLOAT32 => read!(f32),
-        other => panic!("no instance has {other:?}"),
+        DataType::INT8 | DataType::INT16 | DataType::INT32 | DataType::INT64 | DataType::FLOAT64 => {
+            panic!("no array of DVID has {}", attributes.get_data_type())
+        }
     }
 }
 
