@@ -5,8 +5,8 @@ use crate::geometry::{Coordinate, Grid, Scale, VoxelBox, VoxelSize};
 use crate::voxels::Dtype;
 
 /// Voxels that a chunk reaches for along each axis.
-const CHUNK_EDGE: i64 = 64;
-/// No chunk holds more voxels, whatever the block shape.
+const CHUNK_EDGE: u16 = 64;
+/// No chunk holds more voxels, whatever the block shape; but one of a longer edge may be a cube of it.
 const CHUNK_LIMIT: u128 = 16 << 20;
 
 /// What the values of an array mean.
@@ -42,6 +42,18 @@ impl Level {
     #[must_use]
     pub fn voxels(&self) -> VoxelBox {
         VoxelBox::from_shape(self.origin, self.shape).unwrap_or(VoxelBox::EMPTY)
+    }
+
+    /// The array's shape in whole chunks of about 64^3, counted in voxels.
+    #[must_use]
+    pub fn padded_shape(&self) -> Coordinate {
+        self.shape.div_ceil(self.chunk_shape) * self.chunk_shape
+    }
+
+    /// Voxels of a chunk of about `edge`^3: a multiple of the block, that reaches no further than the padded array.
+    #[must_use]
+    pub fn chunk_shape_of(&self, edge: u16) -> Coordinate {
+        chunk_shape(self.block_shape, edge).unwrap_or(self.chunk_shape).min(self.padded_shape())
     }
 }
 
@@ -169,16 +181,17 @@ impl ArraySpec {
 /// A whole number of blocks that reaches for `edge` voxels along each axis, or `None` if a block has no extent.
 ///
 /// While the chunk exceeds its limit, the axis with the largest multiple (of equals z first) falls back to one block.
-fn chunk_shape(block: Coordinate, edge: i64) -> Option<Coordinate> {
+fn chunk_shape(block: Coordinate, edge: u16) -> Option<Coordinate> {
     if !Coordinate::ZERO.all_lt(block) {
         return None;
     }
-    let edge = Coordinate::splat(edge);
+    let limit = u128::from(edge).pow(3).max(CHUNK_LIMIT);
+    let edge = Coordinate::splat(edge.into());
     let mut multiple = edge.div_ceil(block).axes();
     loop {
         let chunk = block * Coordinate::from(multiple);
         let largest = (0..3).rev().max_by_key(|&axis| multiple[axis])?;
-        if chunk.product() <= CHUNK_LIMIT || multiple[largest] == 1 {
+        if chunk.product() <= limit || multiple[largest] == 1 {
             return Some(chunk);
         }
         multiple[largest] = 1;
@@ -226,7 +239,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_chunk(block: [i64; 3], edge: i64, expected: [i64; 3]) {
+    fn check_chunk(block: [i64; 3], edge: u16, expected: [i64; 3]) {
         assert_eq!(chunk_shape(block.into(), edge), Some(expected.into()), "{block:?} at {edge}");
     }
 
@@ -238,8 +251,24 @@ mod tests {
         check_chunk([100; 3], 64, [100; 3]);
         check_chunk([1; 3], 64, [64; 3]);
         check_chunk([16, 32, 128], 64, [64, 64, 128]);
+        check_chunk([64; 3], 256, [256; 3]);
         check_chunk([48; 3], 256, [48, 288, 288]);
+        check_chunk([64; 3], 512, [512; 3]);
+        check_chunk([48; 3], 512, [48, 528, 528]);
+        check_chunk([64; 3], 1, [64; 3]);
         assert_eq!(chunk_shape(Coordinate::new(64, 0, 64), 64), None);
+    }
+
+    #[test]
+    fn large_chunks_end_with_the_padded_array() {
+        let small = spec(64, 4, a_box([130, 1000, -70], [280, 1130, 130]));
+        let chunks: Vec<_> = small.levels.iter().map(|level| level.chunk_shape_of(256).axes()).collect();
+        assert_eq!(chunks, [[256; 3], [192, 256, 256], [128, 256, 192], [64, 192, 128]]);
+        for level in &small.levels {
+            assert_eq!(level.chunk_shape_of(64), level.chunk_shape);
+        }
+        // 100 voxels are two chunks of 96, and six blocks of 48 would be three.
+        assert_eq!(spec(48, 1, a_box([0; 3], [100; 3])).levels[0].chunk_shape_of(256), Coordinate::new(48, 192, 192));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::voxels::Dtype;
 
 use super::chunk_run::ChunkRun;
 use super::encoding::Encoding;
+use super::shard::ShardIndex;
 
 /// A file of voxels: headers, dense boxes of voxels, and what lies between them, one section after the other.
 ///
@@ -30,6 +31,8 @@ pub(super) enum Section {
     Dense(Dense),
     /// Dense boxes of one shape, in the order of a grid.
     Chunks(ChunkRun),
+    /// Where the chunks of a Zarr shard stand.
+    ShardIndex(ShardIndex),
 }
 
 /// A dense, C-ordered box of voxels of one level.
@@ -112,6 +115,7 @@ impl Section {
             Self::Zeros(n) => Some(*n),
             Self::Dense(dense) => dense.n_bytes(),
             Self::Chunks(chunks) => chunks.n_bytes(),
+            Self::ShardIndex(index) => Some(index.n_bytes()),
         }
     }
 
@@ -124,6 +128,7 @@ impl Section {
             Self::Zeros(_) => pieces.push(Piece::Bytes(vec![0; in_memory(range.end - range.start)])),
             Self::Dense(dense) => pieces.push(dense.piece(range)),
             Self::Chunks(chunks) => chunks.pieces(range, pieces),
+            Self::ShardIndex(index) => pieces.push(Piece::Bytes(index.bytes(range))),
         }
     }
 }

@@ -5,12 +5,15 @@ use crate::geometry::VoxelBox;
 
 use super::encoding::Encoding;
 use super::file::{Dense, Section, VoxelFile};
+use super::shard::Shard;
 
 /// What the chunk files of a grid consist of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// The voxels alone, little-endian, one channel after the other.
     Raw,
+    /// A Zarr v3 shard: inner chunks, then their index.
+    Sharded(Shard),
 }
 
 /// What a chunk file is over.
@@ -27,6 +30,7 @@ impl Form {
     pub(super) fn file(&self, spec: &ArraySpec, held: Held) -> Option<VoxelFile> {
         match self {
             Self::Raw => VoxelFile::new(planes(spec, held, Encoding::Little)),
+            Self::Sharded(shard) => VoxelFile::new(shard.sections(spec, held)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The layouts that there are, and what each consists of.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use crate::array::ArraySpec;
 
 use super::chunk_grid::ChunkGrid;
 use super::file::VoxelFile;
-use super::zarr;
+use super::{webknossos, zarr, zarr3};
 
 /// A way to show an array as files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,18 +18,37 @@ pub enum LayoutKind {
         /// Voxels that a chunk reaches for along each axis.
         edge: u16,
     },
+    /// Zarr v3 with OME-NGFF 0.5, in shards.
+    Zarr3,
+    /// What WEBKNOSSOS reads a Zarr tree by.
+    Webknossos,
 }
 
 /// The edge of the chunks of `volume.zarr`.
 const USUAL_EDGE: u16 = 64;
 
 impl LayoutKind {
+    /// `volume.zarr`.
+    pub(super) const USUAL: Self = Self::Zarr2 { edge: USUAL_EDGE };
+
+    /// The word that people choose it by; layouts that differ in a number alone have one word together.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Zarr2 { .. } => "zarr",
+            Self::Zarr3 => "zarr3",
+            Self::Webknossos => "webknossos",
+        }
+    }
+
     /// What the layout is called in an instance's directory.
     #[must_use]
     pub fn name(self) -> String {
         match self {
             Self::Zarr2 { edge: USUAL_EDGE } => "volume.zarr".to_owned(),
             Self::Zarr2 { edge } => format!("volume-c{edge}.zarr"),
+            Self::Zarr3 => "volume-v3.zarr".to_owned(),
+            Self::Webknossos => webknossos::NAME.to_owned(),
         }
     }
 
@@ -39,6 +59,17 @@ impl LayoutKind {
             Self::Zarr2 { edge } => {
                 format!("Zarr v2 with OME-NGFF 0.4 metadata, chunks of about {edge}^3, not compressed")
             }
+            Self::Zarr3 => "Zarr v3 with OME-NGFF 0.5 metadata, in shards of up to 1024^3".to_owned(),
+            Self::Webknossos => "what WEBKNOSSOS opens this directory by".to_owned(),
+        }
+    }
+
+    /// Whether it is a directory rather than one file.
+    #[must_use]
+    pub fn is_folder(self) -> bool {
+        match self {
+            Self::Zarr2 { .. } | Self::Zarr3 => true,
+            Self::Webknossos => false,
         }
     }
 
@@ -48,9 +79,11 @@ impl LayoutKind {
     ///
     /// # Errors
     /// If the layout cannot hold the array: why.
-    pub fn entry(self, spec: &ArraySpec, _options: &LayoutOptions) -> Result<Entry, LeftOut> {
+    pub fn entry(self, spec: &ArraySpec, options: &LayoutOptions) -> Result<Entry, LeftOut> {
         match self {
-            Self::Zarr2 { edge: _ } => zarr::folder(spec).map(Entry::Folder),
+            Self::Zarr2 { edge } => zarr::folder(spec, edge).map(Entry::Folder),
+            Self::Zarr3 => zarr3::folder(spec).map(Entry::Folder),
+            Self::Webknossos => webknossos::entry(spec, options),
         }
     }
 }
@@ -64,7 +97,34 @@ pub struct LayoutOptions {
 
 impl Default for LayoutOptions {
     fn default() -> Self {
-        Self { kinds: vec![LayoutKind::Zarr2 { edge: USUAL_EDGE }] }
+        Self::all(&[256])
+    }
+}
+
+impl LayoutOptions {
+    /// Every layout there is, with further Zarr v2 trees whose chunks reach for these edges.
+    #[must_use]
+    pub fn all(edges: &[u16]) -> Self {
+        let edges = BTreeSet::from_iter(edges.iter().copied().filter(|&edge| edge != USUAL_EDGE));
+        let mut kinds = vec![LayoutKind::USUAL];
+        kinds.extend(edges.into_iter().map(|edge| LayoutKind::Zarr2 { edge }));
+        kinds.extend([LayoutKind::Zarr3, LayoutKind::Webknossos]);
+        Self { kinds }
+    }
+
+    /// Of these layouts those that one of the words means.
+    #[must_use]
+    pub fn only(mut self, words: &[impl AsRef<str>]) -> Self {
+        self.kinds.retain(|kind| words.iter().any(|word| word.as_ref() == kind.word()));
+        self
+    }
+
+    /// The words for these layouts, each once.
+    #[must_use]
+    pub fn words(&self) -> Vec<&'static str> {
+        let mut words: Vec<_> = self.kinds.iter().map(|kind| kind.word()).collect();
+        words.dedup();
+        words
     }
 }
 
@@ -74,6 +134,12 @@ pub enum LeftOut {
     /// A chunk would be a file that no file system holds.
     #[error("a file would have 2^63 bytes or more")]
     TooLarge,
+    /// Voxels have channels, and the layout has no place for them.
+    #[error("it has no place for channels")]
+    Channels,
+    /// It describes a Zarr tree, and none is shown.
+    #[error("it needs one of the layouts zarr and zarr3")]
+    NoZarr,
 }
 
 /// A directory of a layout.

@@ -7,6 +7,7 @@ mod encoding;
 
 mod chunk_run;
 mod file;
+mod shard;
 
 mod chunk_grid;
 mod form;
@@ -14,7 +15,13 @@ mod naming;
 
 mod attributes;
 mod kind;
+mod ome;
+mod webknossos;
 mod zarr;
+mod zarr3;
+
+#[cfg(test)]
+mod test_support;
 
 pub use chunk_grid::{ChunkGrid, ChunkNode};
 pub use file::{Piece, VoxelFile, VoxelPiece};

@@ -221,7 +221,7 @@ impl<'a> RowBuilder<'a> {
         if let Some(grid) = folder.chunks {
             let n_nodes = grid.n_nodes();
             let row = Chunks { parent: at, grid: *grid, array: Arc::clone(array) };
-            let first = self.inodes.append(n_nodes, Row::Chunks(row))?;
+            let first = self.inodes.append(n_nodes, Row::Chunks(Box::new(row)))?;
             let index = self.index(at);
             if let Some(Fixed { node: FixedNode::Folder(folder), .. }) = self.nodes.get_mut(index) {
                 folder.chunks = Some(first);

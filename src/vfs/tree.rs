@@ -24,7 +24,7 @@ pub(super) enum Row {
     /// What has fixed names in one instance, or in the root. Position `i + 1` is the node `i`.
     Fixed(Vec<Fixed>),
     /// The chunks of one level.
-    Chunks(Chunks),
+    Chunks(Box<Chunks>),
 }
 
 /// A directory or file of a fixed name.
@@ -184,7 +184,8 @@ impl Tree {
                 let in_files = fixed.iter().map(|fixed| fixed.node.n_voxel_bytes()).fold(0, u64::saturating_add);
                 (bytes.saturating_add(in_files), nodes.saturating_add(fixed.len() as u64))
             }
-            Row::Chunks(Chunks { grid, .. }) => {
+            Row::Chunks(chunks) => {
+                let grid = &chunks.grid;
                 (bytes.saturating_add(grid.n_bytes()), nodes.saturating_add(grid.n_nodes()))
             }
         })
@@ -215,7 +216,7 @@ impl Tree {
     fn folder(&self, inode: u64) -> Option<(Option<(&Chunks, u64)>, &Folder)> {
         let Node::Fixed(Fixed { node: FixedNode::Folder(folder), .. }) = self.node(inode)? else { return None };
         let chunks = folder.chunks.and_then(|first| match self.inodes.find(first)?.0 {
-            Row::Chunks(chunks) => Some((chunks, first)),
+            Row::Chunks(chunks) => Some((chunks.as_ref(), first)),
             Row::Fixed(_) => None,
         });
         Some((chunks, folder))

@@ -177,6 +177,9 @@ fn each_naming_names_each_chunk_once() {
             assert!(parts[4..] == ["0"][..parts.len() - 4], "{path}");
         }
     }
+    for (path, held) in walk(&named(&spec, Naming::ChannelZyx, None, level.stored), &spec) {
+        assert!(zyx.contains(&(path.strip_prefix("/0").unwrap().to_owned(), held)), "{path}");
+    }
     let boxes = walk(&named(&spec, Naming::Boxes, Some(bounds), bounds), &spec);
     assert_eq!(boxes.iter().map(|(_, held)| held.n_voxels()).sum::<u128>(), bounds.n_voxels());
     let negative = boxes.iter().find(|(path, _)| path == "/-128--64_960-1024_128-192").unwrap();

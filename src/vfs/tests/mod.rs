@@ -126,7 +126,7 @@ fn mount(instances: Vec<InstanceFiles>) -> VirtualFs {
         config: json!({"ttl": 5}),
         updated_s: MTIME_S,
         instances,
-        layouts: LayoutOptions::default(),
+        layouts: LayoutOptions::all(&[]).only(&["zarr"]),
         stats: Box::new(|| json!({"parked_reads": 3})),
         metrics,
     })
