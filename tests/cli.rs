@@ -238,6 +238,62 @@ fn a_mountpoint_that_cannot_be_one_is_refused_with_exit_code_32() {
     check_refusal(dvidfs().arg("umount").arg("/proc"), 32, "not one of dvidfs");
 }
 
+/// A file that numpy wrote: uint8, 64^3.
+const GRAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/dvid-wire/truth/gray.npy");
+
+#[test]
+fn a_volume_that_cannot_be_served_is_refused_in_one_line() {
+    let scratch = Scratch::new();
+    let of = |volumes: &[&str]| {
+        let mut command = dvidfs();
+        command.arg("demo").arg(scratch.mountpoint());
+        for volume in volumes {
+            command.args(["--volume", volume]);
+        }
+        command
+    };
+    let file = |name: &str, bytes: &[u8]| {
+        let path = scratch.0.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        format!("mine={}", path.display())
+    };
+    check_refusal(&mut of(&["gray.npy"]), 1, "NAME=FILE.npy");
+    check_refusal(&mut of(&["mine=/nonexistent/gray.npy"]), 1, "/nonexistent/gray.npy: No such file");
+    check_refusal(&mut of(&[&file("text.npy", b"no array at all")]), 1, "no .npy file");
+    let with = |old: &str, new: &str| {
+        let bytes = fs::read(GRAY).unwrap();
+        let header = String::from_utf8(bytes[10..128].to_vec()).unwrap();
+        assert!(header.contains(old), "{header}");
+        [&bytes[..10], header.replace(old, new).as_bytes(), &bytes[128..]].concat()
+    };
+    check_refusal(&mut of(&[&file("fortran.npy", &with("False", "True "))]), 1, "Fortran order");
+    check_refusal(&mut of(&[&file("i1.npy", &with("|u1", "|i1"))]), 1, "its dtype is |i1");
+    check_refusal(&mut of(&[&file("flat.npy", &with("(64, 64, 64)", "(4096,  64)"))]), 1, "its shape is (4096, 64)");
+    check_refusal(&mut of(&[&file("cut.npy", &fs::read(GRAY).unwrap()[..5000])]), 1, "5000 bytes");
+    let mine = format!("mine={GRAY}");
+    check_refusal(&mut of(&[&mine, &mine]), 1, "two volumes have the name mine");
+    check_refusal(of(&[&mine]).args(["--dataset", "test"]), 1, "--dataset");
+    assert!(!scratch.is_mounted());
+}
+
+#[test]
+fn an_array_of_ones_own_is_mounted() {
+    if !can_mount("an_array_of_ones_own_is_mounted") {
+        return;
+    }
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let mine = format!("my gray={GRAY}");
+    let output = run(dvidfs().arg("demo").arg(scratch.mountpoint()).args(["--volume", &mine]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let instance = scratch.mountpoint().join("my gray");
+    let attrs: serde_json::Value = serde_json::from_slice(&fs::read(instance.join("attrs.json")).unwrap()).unwrap();
+    assert_eq!((&attrs["typename"], &attrs["shape"]), (&"uint8blk".into(), &serde_json::json!([64, 64, 64])));
+    let chunk = fs::read(instance.join("volume.zarr/s0/0/0/0")).unwrap();
+    assert!(chunk == fs::read(GRAY).unwrap()[128..], "the file's own bytes");
+    assert_eq!(run(dvidfs().arg("umount").arg(scratch.mountpoint())).status.code(), Some(0));
+}
+
 #[test]
 fn a_daemon_serves_until_it_is_unmounted() {
     if !can_mount("a_daemon_serves_until_it_is_unmounted") {

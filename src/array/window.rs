@@ -6,6 +6,7 @@ use crate::geometry::{Coordinate, VoxelBox};
 
 /// The smallest box of voxels that covers these bytes of a dense C-order file over `file_box`.
 ///
+/// `itemsize` is the bytes of a voxel in the file, with all channels that stand there voxel by voxel.
 /// A range within one row gives part of the row, within one plane whole rows, else whole planes.
 /// A range that ends beyond the file is cut; an empty one gives an empty box.
 pub(super) fn voxels_of_bytes(file_box: VoxelBox, itemsize: usize, bytes: &Range<u64>) -> VoxelBox {

@@ -1,5 +1,6 @@
 //! Sizes, times and boxes as people write them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::geometry::{Coordinate, VoxelBox};
@@ -57,6 +58,19 @@ pub(super) fn extents(text: &str) -> Result<(String, VoxelBox), String> {
         }
         Some(_) | None => Err(wanted()),
     }
+}
+
+/// `NAME=FILE`: the name of an instance, and a file.
+pub(super) fn volume(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !file.is_empty() && is_instance_name(name) => Ok((name.to_owned(), file.into())),
+        Some(_) | None => Err("write NAME=FILE.npy; a name has no / and is neither . nor ..".into()),
+    }
+}
+
+/// Whether a URL can hold an instance of this name as one part of its path.
+fn is_instance_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains('/') && !name.chars().any(char::is_control)
 }
 
 fn range(text: &str) -> Option<(i64, i64)> {
@@ -122,6 +136,15 @@ mod tests {
             ("999999999999d", None),
         ] {
             assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_volume_is_named_and_has_a_file() {
+        assert_eq!(volume("em=a=b.npy"), Ok(("em".into(), "a=b.npy".into())));
+        assert_eq!(volume("em 1=/x/y z.npy"), Ok(("em 1".into(), "/x/y z.npy".into())));
+        for text in ["", "em", "=x.npy", "em=", "a/b=x.npy", "..=x.npy", "a\nb=x.npy"] {
+            assert!(volume(text).is_err(), "{text:?}");
         }
     }
 
