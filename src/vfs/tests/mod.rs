@@ -119,6 +119,10 @@ const MTIME_S: i64 = 1_400_000_000;
 const TTL: Freshness = Freshness::For(Duration::from_secs(5));
 
 fn mount(instances: Vec<InstanceFiles>) -> VirtualFs {
+    mount_as(instances, LayoutOptions::all(&[]).only(&["zarr"]))
+}
+
+fn mount_as(instances: Vec<InstanceFiles>, layouts: LayoutOptions) -> VirtualFs {
     let metrics = Arc::new(Metrics::default());
     VirtualFs::new(Contents {
         source: "http://localhost:8000/28841c:master".into(),
@@ -126,7 +130,7 @@ fn mount(instances: Vec<InstanceFiles>) -> VirtualFs {
         config: json!({"ttl": 5}),
         updated_s: MTIME_S,
         instances,
-        layouts: LayoutOptions::all(&[]).only(&["zarr"]),
+        layouts,
         stats: Box::new(|| json!({"parked_reads": 3})),
         metrics,
     })
