@@ -157,11 +157,52 @@ READERS = {
 }
 
 
-def available():
+def check_ome_models(view):
+    """The metadata of each group are valid, and those of labels are known as labels."""
+    import ome_zarr_models
+    import zarr
+
+    for tree in (Tree(view, name) for name in TREES):
+        model = ome_zarr_models.open_ome_zarr(zarr.open_group(str(tree.path), mode="r"))
+        labels = tree.multiscale()["type"] == "mode"
+        assert type(model).__name__ == ("ImageLabel" if labels else "Image"), type(model)
+        assert model.ome_zarr_version == ("0.5" if tree.is_v3 else "0.4")
+    return 0
+
+
+def check_webknossos(view):
+    """WEBKNOSSOS finds one layer, with the data's box, and reads each magnification there."""
+    import webknossos
+
+    tree = Tree(view, "volume.zarr")
+    dataset = webknossos.Dataset.open(view)
+    (layer,) = dataset.layers.values()
+    assert np.allclose(list(dataset.voxel_size_with_unit.to_nanometer()), tree.attrs["voxel_size"][::-1])
+    origin = np.round(np.array(tree.attrs["offset"]) / np.array(tree.attrs["voxel_size"])).astype(int)
+    box = {key: np.array(corner) - origin for key, corner in tree.attrs["box"].items()}
+    # By the order of the array's axes, which is z, y, x.
+    assert list(layer.bounding_box.topleft) == list(box["begin"]), (layer.bounding_box, box)
+    assert len(layer.mags) == len(tree.levels)
+    voxels = 0
+    for scale, level in enumerate(tree.levels):
+        mag = webknossos.Mag(2**scale)
+        got = layer.get_mag(mag).read(absolute_bounding_box=layer.bounding_box.align_with_mag(mag, ceil=True))
+        begin, end = box["begin"] // 2**scale, -(-box["end"] // 2**scale)
+        want = truth(view, level)[tuple(slice(b, e) for b, e in zip(begin, end))]
+        assert same(np.ascontiguousarray(got), np.ascontiguousarray(want)), f"{level}: {got.dtype}{got.shape}"
+        voxels += want.size
+    return voxels
+
+
+CHECKS = {"ome_zarr_models": check_ome_models, "webknossos": check_webknossos}
+
+
+def available(table):
+    """What of a table this environment has the library for."""
     import importlib
 
     found = {}
-    for name, reader in READERS.items():
+    for name, reader in table.items():
         try:
             importlib.import_module(name)
         except ImportError:
@@ -205,11 +246,18 @@ def main():
     mount, names = Path(sys.argv[1]), sys.argv[2:]
     right, wrong, voxels = {}, [], 0
     for view in views(mount, names):
+        for name, check in available(CHECKS).items():
+            try:
+                voxels += check(view)
+            except Exception:
+                wrong.append(f"{view.relative_to(mount)} by {name}: {traceback.format_exc().strip().splitlines()[-1]}")
+                continue
+            right[(name, "all")] = right.get((name, "all"), 0) + 1
         for level in Tree(view, "volume.zarr").levels:
             want = np.ascontiguousarray(truth(view, level))
             for tree in (Tree(view, name) for name in TREES):
                 check_ome(tree, level)
-                for name, reader in available().items():
+                for name, reader in available(READERS).items():
                     if tree.is_v3 and not speaks_v3(name):
                         continue
                     what = f"{view.relative_to(mount)}/{tree.path.name}/{level} by {name}"
@@ -223,8 +271,8 @@ def main():
                     right[key] = right.get(key, 0) + 1
                     voxels += want.size
     for key, count in sorted(right.items()):
-        print(f"{key[0]:<20}{key[1]:<20}{count:>5} arrays right")
-    print(f"{voxels} voxels compared and equal, {len(wrong)} arrays wrong")
+        print(f"{key[0]:<20}{key[1]:<20}{count:>5} right")
+    print(f"{voxels} voxels compared and equal, {len(wrong)} wrong")
     for line in wrong:
         print(f"WRONG {line}")
     sys.exit(1 if wrong or not right else 0)
