@@ -153,6 +153,7 @@ fn a_wrong_line_costs_one_line_and_exit_code_1() {
     check_refusal(&mut dvidfs(), 1, "dvidfs --help");
     check_refusal(dvidfs().arg("--nonsense"), 1, "--nonsense");
     check_refusal(dvidfs().args(["ftp://host/abc", "/tmp"]), 1, "http://");
+    check_refusal(dvidfs().args(["host:1/abc", "/tmp", "--layouts", "n6"]), 1, "zarr, zarr3");
     check_refusal(dvidfs().args(["host:1/../abc", "/tmp"]), 1, "ref");
     let inside = scratch.mountpoint().join("log");
     check_refusal(
@@ -315,6 +316,30 @@ fn a_daemon_serves_until_it_is_unmounted() {
     wait_for("the daemon ends with its mount", || has_ended(pid));
     let log = fs::read_to_string(log).unwrap();
     assert!(log.contains("mounted") && log.contains("unmounted"), "{log}");
+}
+
+#[test]
+fn a_mount_shows_the_layouts_that_were_asked_for() {
+    if !can_mount("a_mount_shows_the_layouts_that_were_asked_for") {
+        return;
+    }
+    let _alone = alone();
+    let scratch = Scratch::new();
+    mount_in_background(&scratch, &["--layouts", "zarr,webknossos", "--chunks", "128"]);
+    let read = |path: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(scratch.mountpoint().join(path)).unwrap()).unwrap()
+    };
+    let layouts = serde_json::json!(["volume.zarr", "volume-c128.zarr", "datasource-properties.json"]);
+    assert_eq!(read(".dvidfs/config.json")["layouts"], layouts);
+    let instances = fs::read_dir(scratch.mountpoint()).unwrap().map(|entry| entry.unwrap().file_name());
+    let with_voxels = instances
+        .map(|name| name.into_string().unwrap())
+        .find(|name| scratch.mountpoint().join(name).join("volume.zarr").is_dir());
+    let name = with_voxels.unwrap();
+    assert_eq!(read(&format!("{name}/attrs.json"))["layouts"], layouts);
+    assert!(!scratch.mountpoint().join(name).join("volume-v3.zarr").exists());
+    let output = run(dvidfs().arg("umount").arg(scratch.mountpoint()));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
 #[test]
