@@ -35,7 +35,11 @@ struct Batch {
 /// The life of a fetch thread.
 pub(super) fn work(engine: &Arc<Engine>) {
     while let Some(batch) = next_batch(engine) {
-        run(engine, batch);
+        // A panic of ours costs its request, not the thread.
+        let _ = engine.guarded("land", || {
+            run(engine, batch);
+            Ok(())
+        });
         engine.work.notify_all();
     }
 }

@@ -84,18 +84,18 @@ fn advance_on(engine: &Arc<Engine>, mut read: Read, thread: Thread) {
 /// Takes what is in memory, decoding where that is needed. Whether the view can be decoded now.
 fn gather(engine: &Engine, read: &mut Read) -> Result<bool, (usize, Error)> {
     let source = read.source.clone();
-    let now = Instant::now();
+    let as_of = read.as_of(Instant::now());
     let mut is_ready = source.fetch.is_ready(read.request.view);
     for slot in 0..read.slots.len() {
         if read.slots[slot].is_some() {
             continue;
         }
         let (key, stored_key) = (read.decoded_key(slot), read.stored_key(slot));
-        if let Some(volume) = engine.memory.decoded(&key, &stored_key, now) {
+        if let Some(volume) = engine.memory.decoded(&key, &stored_key, as_of) {
             read.slots[slot] = Some(Some(volume));
             continue;
         }
-        let Some((block, expires)) = engine.memory.stored(&stored_key, now) else { continue };
+        let Some((block, expires)) = engine.memory.stored(&stored_key, as_of) else { continue };
         if let Some(volume) = as_it_is(&block, read.request.view, read.stored_view) {
             read.slots[slot] = Some(volume);
         } else if is_ready {
@@ -150,6 +150,7 @@ fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
         return Parked::Failed(read, error);
     }
     let mut wanted = Vec::new();
+    let as_of = read.as_of(now);
     let missing: Vec<_> = read.missing().filter(|_| fetches).collect();
     for slot in missing {
         let key = read.stored_key(slot);
@@ -157,7 +158,7 @@ fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
             let error = read.error(slot, error, attempts, now);
             return Parked::Failed(read, error);
         }
-        if state.flights.is_flying(&key) || !engine.memory.has_stored(&key, now) {
+        if state.flights.is_flying(&key) || !engine.memory.has_stored(&key, as_of) {
             wanted.push(slot);
         }
     }
