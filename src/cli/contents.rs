@@ -30,6 +30,7 @@ pub(super) fn contents(
             .zip(&node.instances)
             .map(|(entry, info)| files(entry, &info.typename))
             .collect(),
+        boxes: Vec::new(),
         layouts: LayoutOptions::default(),
         stats: stats(cache, metrics),
         metrics: Arc::clone(metrics),

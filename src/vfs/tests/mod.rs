@@ -126,6 +126,7 @@ fn mount(instances: Vec<InstanceFiles>) -> VirtualFs {
         config: json!({"ttl": 5}),
         updated_s: MTIME_S,
         instances,
+        boxes: Vec::new(),
         layouts: LayoutOptions::default(),
         stats: Box::new(|| json!({"parked_reads": 3})),
         metrics,

@@ -205,6 +205,7 @@ fn two_instances_of_one_name_are_refused() {
         config: Value::Null,
         updated_s: 0,
         instances,
+        boxes: Vec::new(),
         layouts: LayoutOptions::default(),
         stats: Box::new(|| Value::Null),
         metrics: Arc::new(Metrics::default()),
