@@ -33,7 +33,8 @@ pub struct Level {
     pub origin: Coordinate,
     /// Voxels along each axis of the array.
     pub shape: Coordinate,
-    /// The whole blocks that the data's box touches, in DVID voxels of this level. Nothing is stored outside.
+    /// The whole blocks that the data's box and the level's own extents touch, in DVID voxels of this level. Nothing is
+    /// stored outside.
     pub stored: VoxelBox,
 }
 
@@ -73,6 +74,8 @@ pub struct LevelSource {
     pub source: String,
     /// Voxels of a block, zyx.
     pub block_shape: Coordinate,
+    /// Where an instance of its own has data, in voxels of this level: beside the array's data, up to a block from it.
+    pub extents: Option<VoxelBox>,
 }
 
 /// Numbers of the server that no array can have.
@@ -119,7 +122,7 @@ impl ArraySpec {
         let origin = (data.begin().div_floor(anchor) * anchor).min(Coordinate::ZERO);
         let ratio = Coordinate::splat(last.factor());
         let shape = (data.end() - origin).div_ceil(ratio) * ratio;
-        if shape.product() * dtype.itemsize() as u128 > i64::MAX as u128 {
+        if shape.product().saturating_mul(dtype.itemsize() as u128) > i64::MAX as u128 {
             return Err(SpecError::TooLarge);
         }
         let levels = levels
@@ -127,6 +130,8 @@ impl ArraySpec {
             .map(|(scale, source, chunk_shape)| {
                 let step = Coordinate::splat(scale.factor());
                 let grid = Grid::new(source.block_shape).ok_or(SpecError::BadBlock)?;
+                let data = data.at_scale(scale);
+                let with_data = source.extents.map_or(data, |extents| data.united(extents));
                 Ok(Level {
                     scale,
                     source: source.source,
@@ -134,7 +139,7 @@ impl ArraySpec {
                     chunk_shape,
                     origin: origin.div_floor(step),
                     shape: shape.div_floor(step),
-                    stored: grid.voxels_of(grid.block_range(data.at_scale(scale))),
+                    stored: grid.voxels_of(grid.block_range(with_data)),
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -186,7 +191,7 @@ mod tests {
     use super::*;
 
     fn spec(block: i64, n_levels: usize, data: VoxelBox) -> ArraySpec {
-        let source = LevelSource { source: "gray".into(), block_shape: Coordinate::splat(block) };
+        let source = LevelSource { source: "gray".into(), block_shape: Coordinate::splat(block), extents: None };
         let size = VoxelSize::new([8.0; 3]).unwrap();
         let kind = (Dtype::Uint8, ArrayKind::Image);
         ArraySpec::new("gray".into(), View::Stored, kind, size, data, vec![source; n_levels]).unwrap()
@@ -232,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_volume_that_cannot_be_addressed_is_refused() {
-        let source = LevelSource { source: String::new(), block_shape: Coordinate::splat(64) };
+        let source = LevelSource { source: String::new(), block_shape: Coordinate::splat(64), extents: None };
         let huge = a_box([0; 3], [1 << 31; 3]);
         let kind = (Dtype::Uint64, ArrayKind::Labels);
         let result = ArraySpec::new(String::new(), View::Bodies, kind, VoxelSize::UNIT, huge, vec![source]);

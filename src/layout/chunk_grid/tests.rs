@@ -12,7 +12,7 @@ use crate::geometry::VoxelSize;
 use crate::voxels::Dtype;
 
 fn spec(block: [i64; 3], n_levels: usize, begin: [i64; 3], end: [i64; 3]) -> ArraySpec {
-    let source = LevelSource { source: String::new(), block_shape: block.into() };
+    let source = LevelSource { source: String::new(), block_shape: block.into(), extents: None };
     let data = VoxelBox::new(begin.into(), end.into()).unwrap();
     let kind = (Dtype::Uint8, ArrayKind::Image);
     ArraySpec::new(String::new(), View::Stored, kind, VoxelSize::UNIT, data, vec![source; n_levels]).unwrap()

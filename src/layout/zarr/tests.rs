@@ -10,7 +10,7 @@ use crate::geometry::{Coordinate, VoxelBox, VoxelSize};
 
 /// Data from (130, 1000, -70) to (280, 1130, 130) in blocks of 64^3, four levels.
 fn running_example(dtype: Dtype, kind: ArrayKind, voxel_size: [f64; 3]) -> ArraySpec {
-    let source = LevelSource { source: "grayscale".into(), block_shape: Coordinate::splat(64) };
+    let source = LevelSource { source: "grayscale".into(), block_shape: Coordinate::splat(64), extents: None };
     let data = VoxelBox::new([130, 1000, -70].into(), [280, 1130, 130].into()).unwrap();
     let size = VoxelSize::new(voxel_size).unwrap();
     ArraySpec::new("grayscale".into(), View::Stored, (dtype, kind), size, data, vec![source; 4]).unwrap()

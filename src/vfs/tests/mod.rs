@@ -80,7 +80,7 @@ impl ReadVoxels for Model {
 }
 
 fn model(name: &str, dtype: Dtype, data: ([i64; 3], [i64; 3]), n_levels: usize, freshness: Freshness) -> Arc<Model> {
-    let source = LevelSource { source: name.into(), block_shape: Coordinate::splat(32) };
+    let source = LevelSource { source: name.into(), block_shape: Coordinate::splat(32), extents: None };
     let kind = (dtype, if dtype == Dtype::Uint64 { ArrayKind::Labels } else { ArrayKind::Image });
     let data = VoxelBox::new(data.0.into(), data.1.into()).unwrap();
     let size = VoxelSize::new([8.0; 3]).unwrap();
