@@ -7,14 +7,15 @@ use serde_json::{Map, Value};
 
 use crate::cache::{BlockCache, BlockRequest, Blocks, FetchError, SourceId};
 use crate::dvid::{Freshness, View};
-use crate::geometry::{BlockBox, BlockIndex, Coordinate, Grid, Roi, Scale, VoxelBox, VoxelSize};
-use crate::voxels::{AnyArray, Dtype, Volume, Voxel, copy_box_into, weave_box_into};
+use crate::geometry::{BlockIndex, Coordinate, Grid, Roi, Scale, VoxelBox, VoxelSize};
+use crate::voxels::{AnyArray, Dtype, Volume, Voxel};
 
+use super::assemble::{Target, parts, place};
 use super::data_view::DataView;
 use super::error::{Error, MetadataError, NoSuchModule};
 use super::neuroglancer;
 use super::read_voxels::{Channels, ReadVoxels, ThenBytes, VoxelBytes};
-use super::spec::{ArrayKind, ArraySpec, Level};
+use super::spec::{ArrayKind, ArraySpec};
 use super::traits::{Array, Axis};
 use super::window::voxels_of_bytes;
 
@@ -229,6 +230,32 @@ impl DvidArray {
         neuroglancer::state(self.neuroglancer_layer()?, self.voxel_size(), self.parts.spec.data)
     }
 
+    /// Reads bytes of a dense file as [`read_bytes`](ReadVoxels::read_bytes) does; what lies outside of `bounds` is 0.
+    pub(super) fn read_bytes_within(&self, bounds: VoxelBox, wanted: VoxelBytes, then: ThenBytes) {
+        let VoxelBytes { level: index, file_box, channels, window } = wanted;
+        let level = self.parts.spec.levels[index].clone();
+        let part = voxels_of_bytes(file_box, self.dtype().itemsize() * channels.n_here(), &window).intersect(bounds);
+        let needed = self.needed(index, part);
+        let to_usize = |n: u64| usize::try_from(n).expect("a window lies in a file of this machine's size");
+        let window = to_usize(window.start)..to_usize(window.end);
+        if needed.is_empty() {
+            return then(Ok(vec![0; window.len()]));
+        }
+        let name = self.name().to_owned();
+        let request = self.request(index, &needed);
+        self.parts.cache.get_many(
+            request,
+            Box::new(move |blocks| {
+                then(blocks.map_err(|source| Error::Fetch { array: name, source }).map(|blocks| {
+                    let mut bytes = vec![0; window.len()];
+                    let target = Target { bytes: &mut bytes, file_box, window };
+                    place(&level, (&needed, &blocks), part, channels, target);
+                    bytes
+                }));
+            }),
+        );
+    }
+
     fn level(&self, scale: Scale) -> Result<usize, Error> {
         let levels = &self.parts.spec.levels;
         levels.iter().position(|level| level.scale == scale).ok_or(Error::NoSuchScale(scale))
@@ -270,79 +297,9 @@ impl ReadVoxels for DvidArray {
     }
 
     fn read_bytes(&self, wanted: VoxelBytes, then: ThenBytes) {
-        let VoxelBytes { level: index, file_box, channels, window } = wanted;
-        let level = self.parts.spec.levels[index].clone();
-        let part = voxels_of_bytes(file_box, self.dtype().itemsize() * channels.n_here(), &window);
-        let needed = self.needed(index, part);
-        let to_usize = |n: u64| usize::try_from(n).expect("a window lies in a file of this machine's size");
-        let window = to_usize(window.start)..to_usize(window.end);
-        if needed.is_empty() {
-            return then(Ok(vec![0; window.len()]));
-        }
-        let name = self.name().to_owned();
-        let request = self.request(index, &needed);
-        self.parts.cache.get_many(
-            request,
-            Box::new(move |blocks| {
-                then(blocks.map_err(|source| Error::Fetch { array: name, source }).map(|blocks| {
-                    let mut bytes = vec![0; window.len()];
-                    let target = Target { bytes: &mut bytes, file_box, window };
-                    place(&level, (&needed, &blocks), part, channels, target);
-                    bytes
-                }));
-            }),
-        );
+        let everywhere = wanted.file_box;
+        self.read_bytes_within(everywhere, wanted, then);
     }
-}
-
-/// The bytes `window` of a dense file over a box of voxels.
-struct Target<'a> {
-    bytes: &'a mut [u8],
-    file_box: VoxelBox,
-    window: Range<usize>,
-}
-
-/// Copies what the blocks hold of `part` to its place in a dense file of these channels.
-fn place(
-    level: &Level,
-    (indices, blocks): (&[BlockIndex], &Blocks),
-    part: VoxelBox,
-    channels: Channels,
-    Target { bytes, file_box, window }: Target<'_>,
-) {
-    let Some(grid) = Grid::new(level.block_shape) else { return };
-    for (&index, block) in indices.iter().zip(blocks) {
-        if let Some(volume) = block {
-            let block_box = grid.block_box(index);
-            let region = block_box.intersect(part);
-            match channels {
-                Channels::One(channel) => {
-                    let (plane, itemsize) = (volume.plane(channel), volume.dtype().itemsize());
-                    copy_box_into(plane, block_box, bytes, file_box, window.clone(), region, itemsize);
-                }
-                Channels::Interleaved(_) => {
-                    weave_box_into(volume, block_box, bytes, file_box, window.clone(), region);
-                }
-            }
-        }
-    }
-}
-
-/// Boxes that cut `wanted` where blocks end, each of at most so many blocks, or one: rows first, then planes.
-fn parts(wanted: VoxelBox, grid: Grid, most_blocks: usize) -> impl Iterator<Item = VoxelBox> {
-    let blocks = grid.block_range(wanted).0;
-    let most = i64::try_from(most_blocks).unwrap_or(i64::MAX);
-    let [nz, ny, nx] = blocks.shape().axes();
-    let x = most.min(nx).max(1);
-    let y = (most / x).min(ny).max(1);
-    let z = (most / (x * y)).min(nz).max(1);
-    let step = Coordinate::new(z, y, x);
-    let n_parts = VoxelBox::from_shape(Coordinate::ZERO, blocks.shape().div_ceil(step)).unwrap_or(VoxelBox::EMPTY);
-    n_parts.indices().map(move |at| {
-        let begin = blocks.begin() + at * step;
-        let part = VoxelBox::new(begin, (begin + step).min(blocks.end())).unwrap_or(VoxelBox::EMPTY);
-        grid.voxels_of(BlockBox(part)).intersect(wanted)
-    })
 }
 
 impl Array for DvidArray {

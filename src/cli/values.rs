@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::geometry::{Coordinate, VoxelBox};
+use crate::geometry::{Coordinate, Scale, VoxelBox};
 
 /// Bytes: `512M`, `1G`, `1.5GiB`, `800000`. Powers of 1024.
 pub(super) fn size(text: &str) -> Result<usize, String> {
@@ -73,6 +73,40 @@ fn is_instance_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains('/') && !name.chars().any(char::is_control)
 }
 
+/// A box of an instance, under a name of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BoxWords {
+    /// What it is called in `boxes/`.
+    pub(super) name: String,
+    /// The instance that it is cut from.
+    pub(super) instance: String,
+    /// The scale whose voxels it counts.
+    pub(super) scale: Scale,
+    /// Its voxels.
+    pub(super) voxels: VoxelBox,
+}
+
+/// `NAME=INSTANCE:z0:z1,y0:y1,x0:x1[@SCALE]`: a half-open box in voxels of that scale.
+pub(super) fn box_words(text: &str) -> Result<BoxWords, String> {
+    let wanted = || {
+        "write NAME=INSTANCE:z0:z1,y0:y1,x0:x1 or the same with @SCALE behind it, in voxels of that scale, ends not included"
+            .to_owned()
+    };
+    let (name, rest) = text.split_once('=').ok_or_else(wanted)?;
+    let (rest, scale) = match rest.rsplit_once('@') {
+        Some((before, scale)) => (before, Scale(scale.parse().map_err(|_| wanted())?)),
+        None => (rest, Scale::FULL),
+    };
+    // An instance may hold colons, a box has five of them.
+    let (at, _) = rest.rmatch_indices(':').nth(3).ok_or_else(wanted)?;
+    let (instance, ranges) = (&rest[..at], &rest[at + 1..]);
+    if name.is_empty() || instance.is_empty() || scale > Scale::MAX {
+        return Err(wanted());
+    }
+    let (_, voxels) = extents(&format!("box={ranges}")).map_err(|_| wanted())?;
+    Ok(BoxWords { name: name.to_owned(), instance: instance.to_owned(), scale, voxels })
+}
+
 fn range(text: &str) -> Option<(i64, i64)> {
     let (begin, end) = text.split_once(':')?;
     Some((begin.trim().parse().ok()?, end.trim().parse().ok()?))
@@ -113,6 +147,34 @@ mod tests {
             ("99999999T", None),
         ] {
             assert_eq!(size(text).ok(), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_box_has_a_name_an_instance_and_perhaps_a_scale() {
+        let voxels = VoxelBox::new(Coordinate::new(-1, 2, 3), Coordinate::new(4, 5, 6)).unwrap();
+        for (text, name, instance, scale) in [
+            ("soma=seg:-1:4,2:5,3:6", "soma", "seg", 0),
+            ("soma=seg:-1:4,2:5,3:6@2", "soma", "seg", 2),
+            ("a:b=c=d:e@f:-1:4,2:5,3:6@3", "a:b", "c=d:e@f", 3),
+        ] {
+            let read = BoxWords { name: name.into(), instance: instance.into(), scale: Scale(scale), voxels };
+            assert_eq!(box_words(text), Ok(read), "{text}");
+        }
+        for text in [
+            "",
+            "soma",
+            "soma=seg",
+            "soma=seg:1:4,2:5",
+            "=seg:1:4,2:5,3:6",
+            "soma=:1:4,2:5,3:6",
+            "soma=seg:4:1,2:5,3:6",
+            "soma=seg:1:4,2:5,3:6@",
+            "soma=seg:1:4,2:5,3:6@99",
+            "soma=seg:1:4,2:5,3:x",
+            "soma=seg:1:1,2:5,3:6",
+        ] {
+            assert!(box_words(text).is_err(), "{text}");
         }
     }
 

@@ -274,3 +274,40 @@ fn a_read_of_any_extent_stays_within_the_budget() {
     });
     assert!(most_held <= memory_bytes as u64, "{most_held} bytes were held");
 }
+
+#[test]
+fn a_box_is_an_array_of_its_own_whose_padding_is_zero() {
+    let array = Arc::new(array());
+    let wanted = VoxelBox::new(Coordinate::new(-1, 5, -10), Coordinate::new(11, 21, 25)).unwrap();
+    let boxed = crate::array::BoxedArray::new(Arc::clone(&array), "part".into(), Scale::FULL, wanted).unwrap();
+    let spec = boxed.spec();
+    assert_eq!((spec.name.as_str(), spec.data, spec.levels.len()), ("part", wanted, 1));
+    assert_eq!((spec.origin(), spec.levels[0].shape), (wanted.begin(), wanted.shape()));
+    // A file that reaches beyond the box on every side, and into data there.
+    let file_box = VoxelBox::new(Coordinate::new(-3, 2, -17), Coordinate::new(19, 23, 30)).unwrap();
+    let stored = array.spec().levels[0].stored;
+    let in_box = |voxel| if wanted.contains_voxel(voxel) { model(0, voxel, stored) } else { 0 };
+    let expected: Vec<u8> = file_box.indices().flat_map(|voxel| in_box(voxel).to_le_bytes()).collect();
+    let (send, receive) = mpsc::channel();
+    let window = 3..expected.len() as u64 - 3;
+    let wanted_bytes = VoxelBytes { level: 0, file_box, channels: Channels::One(0), window };
+    boxed.read_bytes(wanted_bytes, Box::new(move |bytes| send.send(bytes).unwrap()));
+    assert_eq!(receive.recv().unwrap().unwrap(), expected[3..expected.len() - 3]);
+    let described = boxed.described();
+    assert_eq!(described["box"], json!({"begin": [-1, 5, -10], "end": [11, 21, 25]}));
+    assert_eq!((&described["name"], &described["shape"]), (&json!("part"), &json!([12, 16, 35])));
+}
+
+#[test]
+fn a_box_that_is_not_all_data_is_refused() {
+    use crate::array::{BoxError, BoxedArray};
+    let array = Arc::new(array());
+    let cut = |scale, begin: [i64; 3], end: [i64; 3]| {
+        let wanted = VoxelBox::new(begin.into(), end.into()).unwrap();
+        BoxedArray::new(Arc::clone(&array), "part".into(), scale, wanted).map(|_| ())
+    };
+    assert_eq!(cut(Scale::FULL, [-3, 2, -17], [19, 23, 30]), Ok(()));
+    assert!(matches!(cut(Scale::FULL, [-4, 2, -17], [19, 23, 30]), Err(BoxError::OutOfBounds(_))));
+    assert!(matches!(cut(Scale::FULL, [0, 5, 5], [0, 6, 6]), Err(BoxError::OutOfBounds(_))));
+    assert_eq!(cut(Scale(1), [0, 5, 5], [1, 6, 6]), Err(BoxError::NoSuchScale(Scale(1))));
+}

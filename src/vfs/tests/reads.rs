@@ -185,6 +185,7 @@ fn a_control_file_stays_as_it_was_at_open() {
         config: Value::Null,
         updated_s: 0,
         instances: vec![],
+        boxes: Vec::new(),
         layouts: LayoutOptions::default(),
         stats: Box::new(move || json!({"reads": counted.get(Counter::FuseReads)})),
         metrics: Arc::clone(&metrics),
