@@ -12,7 +12,7 @@ use super::n5;
 pub(super) enum Form {
     /// The voxels alone, little-endian, one channel after the other.
     Raw,
-    /// An N5 block: a header, then the voxels, big-endian.
+    /// An N5 chunk: a header, then the voxels, big-endian.
     N5,
 }
 
@@ -30,7 +30,7 @@ impl Form {
     pub(super) fn file(&self, spec: &ArraySpec, held: Held) -> Option<VoxelFile> {
         match self {
             Self::Raw => VoxelFile::new(planes(spec, held, Encoding::Little)),
-            Self::N5 => n5::block(spec, held),
+            Self::N5 => n5::chunk(spec, held),
         }
     }
 }

@@ -45,7 +45,7 @@ impl LayoutKind {
             Self::Zarr2 { edge } => {
                 format!("Zarr v2 with OME-NGFF 0.4 metadata, chunks of about {edge}^3, not compressed")
             }
-            Self::N5 => "N5, blocks of about 64^3, not compressed".to_owned(),
+            Self::N5 => "N5, chunks of about 64^3, not compressed".to_owned(),
             Self::Precomputed => "neuroglancer precomputed, raw, in absolute DVID voxels".to_owned(),
         }
     }

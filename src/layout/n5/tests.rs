@@ -1,4 +1,4 @@
-//! Metadata against the text of the format's description; blocks against those that z5py 3.0.2 wrote.
+//! Metadata against the text of the format's description; chunks against those that z5py 3.0.2 wrote.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -109,12 +109,12 @@ fn channels_are_the_slowest_axis() {
     assert_eq!(root["scales"], json!([[1, 1, 1, 1], [2, 2, 2, 1], [4, 4, 4, 1], [8, 8, 8, 1]]));
 }
 
-/// The blocks of a level.
+/// The chunks of a level.
 fn grid(spec: &ArraySpec, level: usize) -> ChunkGrid {
-    blocks(spec, level, &spec.levels[level]).unwrap()
+    chunks(spec, level, &spec.levels[level]).unwrap()
 }
 
-/// A block by its path.
+/// A chunk by its path.
 fn found(grid: &ChunkGrid, path: &str) -> Option<ChunkNode> {
     path.split('/').try_fold(None, |at, name| grid.child_named(at, name).map(Some)).flatten()
 }
@@ -134,9 +134,9 @@ fn bytes(file: &VoxelFile, range: std::ops::Range<u64>, voxel_at: impl Fn(usize,
     file.pieces(range).into_iter().flat_map(bytes_of).collect()
 }
 
-/// A block as z5py wrote it, with nothing but its first voxel set: path, bytes of the file, first bytes in hex.
+/// A chunk as z5py wrote it, with nothing but its first voxel set: path, bytes of the file, first bytes in hex.
 #[track_caller]
-fn check_block(spec: &ArraySpec, level: usize, (path, n_bytes, begin): (&str, u64, &str), first: u64) {
+fn check_chunk(spec: &ArraySpec, level: usize, (path, n_bytes, begin): (&str, u64, &str), first: u64) {
     let grid = grid(spec, level);
     let node = found(&grid, path).unwrap();
     let file = grid.file(spec, node).unwrap();
@@ -152,19 +152,19 @@ fn check_block(spec: &ArraySpec, level: usize, (path, n_bytes, begin): (&str, u6
 }
 
 #[test]
-fn blocks_begin_as_those_that_z5py_writes() {
+fn chunks_begin_as_those_that_z5py_writes() {
     let edge = ("10/17/4", 9232, "000000030000000800000030000000180700000000000000");
-    check_block(&running_example(Dtype::Uint8), 0, edge, 7);
+    check_chunk(&running_example(Dtype::Uint8), 0, edge, 7);
     let edge = ("5/8/2", 21520, "0000000300000004000000380000000c4000000000000007");
-    check_block(&running_example(Dtype::Uint64), 1, edge, 0x4000_0000_0000_0007);
+    check_chunk(&running_example(Dtype::Uint64), 1, edge, 0x4000_0000_0000_0007);
     let whole = ("4/7/1", 2_097_168, "000000030000004000000040000000400102030405060708");
-    check_block(&running_example(Dtype::Uint64), 1, whole, 0x0102_0304_0506_0708);
+    check_chunk(&running_example(Dtype::Uint64), 1, whole, 0x0102_0304_0506_0708);
     let last = ("466/620/765", 115_936, "000000030000002e0000003f000000280900000000000000");
-    check_block(&large(), 0, last, 9);
+    check_chunk(&large(), 0, last, 9);
 }
 
 #[test]
-fn all_channels_are_in_one_block_one_after_the_other() {
+fn all_channels_are_in_one_chunk_one_after_the_other() {
     let spec = rgba(running_example(Dtype::Uint8));
     let grid = grid(&spec, 0);
     let file = grid.file(&spec, found(&grid, "8/16/3/0").unwrap()).unwrap();
@@ -189,7 +189,7 @@ fn all_channels_are_in_one_block_one_after_the_other() {
 }
 
 #[test]
-fn blocks_exist_where_voxels_are_stored() {
+fn chunks_exist_where_voxels_are_stored() {
     let spec = running_example(Dtype::Uint8);
     // The data lie at array index x 442-641, y 1000-1129, z 130-279; whole DVID blocks reach to x 384-647.
     assert_eq!(grid(&spec, 0).n_chunks(), 5 * 3 * 3);
@@ -198,18 +198,18 @@ fn blocks_exist_where_voxels_are_stored() {
     {
         assert_eq!(found(&grid(&spec, 0), path).is_some(), exists, "{path}");
     }
-    let n_blocks = |n: i64| u64::try_from(n).unwrap().div_ceil(64);
-    assert_eq!(grid(&large(), 0).n_chunks(), n_blocks(29_870) * n_blocks(39_743) * n_blocks(49_000));
+    let n_chunks = |n: i64| u64::try_from(n).unwrap().div_ceil(64);
+    assert_eq!(grid(&large(), 0).n_chunks(), n_chunks(29_870) * n_chunks(39_743) * n_chunks(49_000));
 }
 
 #[test]
-fn a_block_of_two_gigabytes_leaves_out_the_layout() {
+fn a_chunk_of_two_gigabytes_leaves_out_the_layout() {
     let of = |dtype, block, n| spec(dtype, [8.0; 3], [[0; 3], [n; 3]], block, 1);
     let large = [1024, 1024, 2048];
     assert_eq!(folder(&of(Dtype::Uint8, large, 5000)).unwrap_err(), LeftOut::LargeChunk);
     assert!(folder(&of(Dtype::Uint8, [1024, 1024, 2047], 5000)).is_ok());
     assert_eq!(folder(&of(Dtype::Uint16, [1024; 3], 5000)).unwrap_err(), LeftOut::LargeChunk);
-    // What counts is how much of the block is in the array.
+    // What counts is how much of the chunk is in the array.
     assert!(folder(&of(Dtype::Uint8, large, 1025)).is_ok());
     assert_eq!(folder(&rgba(of(Dtype::Uint8, [1024, 1024, 512], 5000))).unwrap_err(), LeftOut::LargeChunk);
 }
@@ -240,9 +240,9 @@ fn value(channel: usize, at: Coordinate, itemsize: usize) -> u64 {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Every block of a small array, put together again as the format's description says, is the array.
+    /// Every chunk of a small array, put together again as the format's description says, is the array.
     #[test]
-    fn blocks_are_the_array(
+    fn chunks_are_the_array(
         block in prop::array::uniform3(20_i64..90),
         begin in prop::array::uniform3(-70_i64..70),
         size in prop::array::uniform3(1_i64..70),
@@ -257,8 +257,8 @@ proptest! {
         let (itemsize, at_level) = (dtype.itemsize(), &spec.levels[level]);
         let voxel_at = |channel, at| value(channel, at, itemsize).to_le_bytes()[..itemsize].to_vec();
         let grid = grid(&spec, level);
-        let n_blocks = at_level.shape.div_ceil(at_level.chunk_shape);
-        for index in VoxelBox::from_shape(Coordinate::ZERO, n_blocks).unwrap().indices() {
+        let n_chunks = at_level.shape.div_ceil(at_level.chunk_shape);
+        for index in VoxelBox::from_shape(Coordinate::ZERO, n_chunks).unwrap().indices() {
             let path = format!("{}/{}/{}{}", index.x(), index.y(), index.z(), if channels { "/0" } else { "" });
             let corner = at_level.origin + index * at_level.chunk_shape;
             let held = VoxelBox::from_shape(corner, at_level.chunk_shape).unwrap().intersect(at_level.voxels());
