@@ -23,11 +23,12 @@ pub(crate) fn received_descriptor(messages: impl Iterator<Item = ControlMessageO
 
 /// Keeps the heap near what is in use: by default each thread keeps freed blocks of voxels in a heap of its own.
 ///
-/// Blocks of a mebibyte and more go back to the system at once. To be called before the first thread starts.
+/// Memory of 4 MiB and more goes back to the system at once. Decoded label blocks have 2 MiB: mapping fresh pages for
+/// each of them takes longer than to decode it. To be called before the first thread starts.
 #[cfg(target_env = "gnu")]
 pub(crate) fn bound_heap() {
     for (parameter, value) in
-        [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, 1 << 20), (libc::M_TRIM_THRESHOLD, 4 << 20)]
+        [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, 4 << 20), (libc::M_TRIM_THRESHOLD, 4 << 20)]
     {
         // SAFETY: mallopt takes two integers and changes how the allocator works, not what it has given out.
         unsafe { libc::mallopt(parameter, value) };

@@ -14,7 +14,7 @@ use super::Outcome;
 use super::plan::Chunk;
 
 /// No read of this bench takes so long.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A mount that nobody has read from.
 pub(crate) struct Mounted {

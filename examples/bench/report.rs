@@ -8,6 +8,8 @@ use std::time::Duration;
 pub(crate) struct Row {
     pub(crate) mounted: Duration,
     pub(crate) direct: Duration,
+    /// Voxels that were read.
+    pub(crate) bytes: u64,
     /// Requests that the server saw from the mount and from the direct reader.
     pub(crate) requests: (usize, usize),
     /// Requests of the mount for what nobody read.
@@ -47,6 +49,18 @@ impl Report {
         Some((*ratios.get(ratios.len() / 2)?, *ratios.last()?))
     }
 
+    /// Median rates in MB/s, of the mount and of the other side.
+    fn rates(&self, name: &str) -> (f64, f64) {
+        let rows = self.rows.get(name).map_or(&[][..], Vec::as_slice);
+        let median = |time: fn(&Row) -> Duration| {
+            #[allow(clippy::cast_precision_loss)] // of a figure that is rounded anyway
+            let mut rates: Vec<f64> = rows.iter().map(|row| row.bytes as f64 / 1e6 / time(row).as_secs_f64()).collect();
+            rates.sort_by(f64::total_cmp);
+            rates.get(rates.len() / 2).copied().unwrap_or_default()
+        };
+        (median(|row| row.mounted), median(|row| row.direct))
+    }
+
     fn is_reached(&self, name: &str) -> bool {
         let bar = self.rows.get(name).and_then(|rows| rows.first()).and_then(|row| row.bar);
         match (self.ratios(name), bar) {
@@ -63,7 +77,7 @@ impl Report {
 
     pub(crate) fn print(&self, names: &[&str], memory_mib: u64) {
         println!("\nratio: direct time / mounted time; median of the repetitions that are not void, best in brackets");
-        println!("{:<46}{:>18}{:>7}{:>26}{:>7}", "", "ratio", "bar", "requests mount/direct", "void");
+        println!("{:<46}{:>13}{:>6}{:>14}{:>24}{:>6}", "mount/direct", "ratio", "bar", "MB/s", "requests", "void");
         for &name in names {
             let Some(rows) = self.rows.get(name) else { continue };
             let ratio =
@@ -74,9 +88,11 @@ impl Report {
             let requests = format!("{}/{}{beyond}", last.requests.0, last.requests.1);
             let n_void = rows.iter().filter(|row| row.is_void).count();
             let verdict = if self.is_reached(name) { "" } else { "  MISSED" };
-            println!("{name:<46}{ratio:>18}{bar:>7}{requests:>26}{n_void:>4}/{}{verdict}", rows.len());
+            let (mounted, direct) = self.rates(name);
+            let rates = format!("{mounted:.0}/{direct:.0}");
+            println!("{name:<46}{ratio:>13}{bar:>6}{rates:>14}{requests:>24}{n_void:>4}/{}{verdict}", rows.len());
         }
         let verdict = if self.peak_mib <= memory_mib { "" } else { "  MISSED" };
-        println!("{:<46}{:>18}{:>7}{verdict}", "memory of a daemon, peak MiB", self.peak_mib, memory_mib);
+        println!("{:<46}{:>13}{:>6}{verdict}", "memory of a daemon, peak MiB", self.peak_mib, memory_mib);
     }
 }

@@ -107,13 +107,6 @@ impl Catalog {
         }
         Ok(Self { entries })
     }
-
-    /// One view of an instance.
-    #[must_use]
-    pub fn array(&self, name: &str, view: View) -> Option<Arc<DvidArray>> {
-        let entry = self.entries.iter().find(|entry| entry.name == name)?;
-        entry.arrays.iter().find(|array| array.view() == view).cloned()
-    }
 }
 
 fn apply_extents(infos: &mut [InstanceInfo], options: &CatalogOptions) -> Result<(), CatalogError> {
@@ -280,7 +273,11 @@ impl Shelf<'_> {
         };
         let sources = levels
             .iter()
-            .map(|level| LevelSource { source: level.source.clone(), block_shape: level.block_shape })
+            .map(|Candidate { source, block_shape, extents, .. }| LevelSource {
+                source: source.clone(),
+                block_shape: *block_shape,
+                extents: *extents,
+            })
             .collect();
         let (name, size) = (self.info.name.clone(), self.voxels.voxel_size);
         let spec = ArraySpec::new(name, view, (self.voxels.dtype, kind), size, data, sources)
@@ -288,11 +285,14 @@ impl Shelf<'_> {
         let blocks: Option<Vec<_>> = levels
             .iter()
             .map(|level| {
-                let source = self.opened[level.instance].as_ref()?.source;
-                Some(LevelBlocks { source, scale: level.scale })
+                let opened = self.opened[level.instance].as_ref()?;
+                Some((LevelBlocks { source: opened.source, scale: level.scale }, opened.instance.freshness()))
             })
             .collect();
-        let freshness = self.node.freshness(self.info);
+        let (blocks, freshness): (Vec<_>, Vec<_>) = blocks.ok_or("a level could not be opened")?.into_iter().unzip();
+        // A file that the kernel keeps for ever must not hold what a sibling may change.
+        let freshness = freshness.into_iter().find(|&freshness| freshness != Freshness::Forever);
+        let freshness = freshness.unwrap_or(Freshness::Forever);
         let source = source_of(self.node, self.info);
         let described = attrs::describe(&Description {
             source: &source,
@@ -307,10 +307,13 @@ impl Shelf<'_> {
             spec,
             source,
             freshness,
-            levels: blocks.ok_or("a level could not be opened")?,
+            levels: blocks,
             cache: Arc::clone(self.cache),
             info: info_map(self.info),
             described,
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::cache::{BlockCache, BlockRequest, Blocks, FetchError, SourceId};
 use crate::dvid::{Freshness, View};
-use crate::geometry::{BlockIndex, Coordinate, Grid, Roi, Scale, VoxelBox, VoxelSize};
+use crate::geometry::{BlockBox, BlockIndex, Coordinate, Grid, Roi, Scale, VoxelBox, VoxelSize};
 use crate::voxels::{AnyArray, Dtype, Volume, Voxel, copy_box_into};
 
 use super::data_view::DataView;
@@ -153,16 +153,17 @@ impl DvidArray {
     pub fn read_voxels_or_fill(&self, scale: Scale, wanted: VoxelBox) -> Result<AnyArray, Error> {
         let index = self.level(scale)?;
         let dtype = self.dtype();
-        let n_bytes = usize::try_from(wanted.n_voxels() * dtype.itemsize() as u128)
+        let n_bytes = usize::try_from(wanted.n_voxels().saturating_mul(dtype.itemsize() as u128))
             .ok()
             .filter(|&n| n <= isize::MAX.unsigned_abs())
             .ok_or(Error::TooLarge(wanted))?;
         let mut bytes = vec![0; n_bytes];
         let level = &self.parts.spec.levels[index];
-        // One layer of blocks at a time: the blocks of a whole region may be many times the cache.
-        let layer = Coordinate::new(level.block_shape.z(), i64::MAX >> 1, i64::MAX >> 1);
-        for z in layers(wanted, layer.z()) {
-            let part = wanted.intersect(z);
+        let grid = Grid::new(level.block_shape).ok_or(Error::NoSuchScale(scale))?;
+        // Not all at once: the blocks of a whole region, and even those of one plane, may be many times the cache.
+        let block_bytes = usize::try_from(level.block_shape.product()).unwrap_or(usize::MAX) * dtype.itemsize();
+        let most_blocks = self.parts.cache.part_bytes() / block_bytes;
+        for part in parts(wanted.intersect(level.stored), grid, most_blocks) {
             let needed = self.needed(index, part);
             let blocks = self.get_blocking(index, &needed)?;
             place(level, dtype, (&needed, blocks), part, (&mut bytes, wanted, 0..n_bytes));
@@ -293,17 +294,20 @@ fn place(
     }
 }
 
-/// Boxes that cut `wanted` along z where layers of blocks end.
-fn layers(wanted: VoxelBox, depth: i64) -> impl Iterator<Item = VoxelBox> {
-    let (begin, end) = (wanted.begin(), wanted.end());
-    let first = begin.z().div_euclid(depth);
-    (first..).map_while(move |layer| {
-        let z = (layer * depth).max(begin.z());
-        let next = ((layer + 1) * depth).min(end.z());
-        (z < end.z()).then(|| {
-            let begin = Coordinate::new(z, begin.y(), begin.x());
-            VoxelBox::new(begin, Coordinate::new(next, end.y(), end.x())).unwrap_or(VoxelBox::EMPTY)
-        })
+/// Boxes that cut `wanted` where blocks end, each of at most so many blocks, or one: rows first, then planes.
+fn parts(wanted: VoxelBox, grid: Grid, most_blocks: usize) -> impl Iterator<Item = VoxelBox> {
+    let blocks = grid.block_range(wanted).0;
+    let most = i64::try_from(most_blocks).unwrap_or(i64::MAX);
+    let [nz, ny, nx] = blocks.shape().axes();
+    let x = most.min(nx).max(1);
+    let y = (most / x).min(ny).max(1);
+    let z = (most / (x * y)).min(nz).max(1);
+    let step = Coordinate::new(z, y, x);
+    let n_parts = VoxelBox::from_shape(Coordinate::ZERO, blocks.shape().div_ceil(step)).unwrap_or(VoxelBox::EMPTY);
+    n_parts.indices().map(move |at| {
+        let begin = blocks.begin() + at * step;
+        let part = VoxelBox::new(begin, (begin + step).min(blocks.end())).unwrap_or(VoxelBox::EMPTY);
+        grid.voxels_of(BlockBox(part)).intersect(wanted)
     })
 }
 

@@ -14,6 +14,8 @@ pub(super) struct Candidate {
     pub(super) scale: Scale,
     /// Voxels of a block there.
     pub(super) block_shape: Coordinate,
+    /// Where it has data, if it is an instance of its own.
+    pub(super) extents: Option<VoxelBox>,
     /// For people.
     pub(super) source: String,
 }
@@ -50,6 +52,7 @@ fn scales(index: usize, info: &InstanceInfo, voxels: &VoxelInfo) -> Candidates {
             instance: index,
             scale: Scale(scale),
             block_shape: voxels.block_shape,
+            extents: None,
             source: format!("{} scale {scale}", info.name),
         })
         .collect();
@@ -63,15 +66,21 @@ fn siblings(
     instances: &[InstanceInfo],
     by_name: &BTreeMap<&str, usize>,
 ) -> Candidates {
-    let base =
-        Candidate { instance: index, scale: Scale::FULL, block_shape: voxels.block_shape, source: info.name.clone() };
+    let base = Candidate {
+        instance: index,
+        scale: Scale::FULL,
+        block_shape: voxels.block_shape,
+        extents: None,
+        source: info.name.clone(),
+    };
     let mut found = Candidates { levels: vec![base], left_out: Vec::new() };
     for scale in (1..=Scale::MAX.0).map(Scale) {
         let name = format!("{}_{scale}", info.name);
         let Some(&sibling) = by_name.get(name.as_str()) else { break };
         match sibling_refusal(info, voxels, &instances[sibling], scale) {
-            Ok(block_shape) => {
-                found.levels.push(Candidate { instance: sibling, scale: Scale::FULL, block_shape, source: name })
+            Ok((block_shape, extents)) => {
+                let (instance, extents) = (sibling, Some(extents));
+                found.levels.push(Candidate { instance, scale: Scale::FULL, block_shape, extents, source: name })
             }
             Err(reason) => {
                 found.left_out.push(format!("{name} is no scale {scale} of {}: {reason}", info.name));
@@ -82,13 +91,13 @@ fn siblings(
     found
 }
 
-/// The block shape of a sibling that can be this scale of the array, or why it cannot.
+/// The block shape and extents of a sibling that can be this scale of the array, or why it cannot.
 fn sibling_refusal(
     info: &InstanceInfo,
     voxels: &VoxelInfo,
     sibling: &InstanceInfo,
     scale: Scale,
-) -> Result<Coordinate, String> {
+) -> Result<(Coordinate, VoxelBox), String> {
     if sibling.typename != info.typename {
         return Err(format!("it is a {}, not a {}", sibling.typename, info.typename));
     }
@@ -109,7 +118,7 @@ fn sibling_refusal(
     if !near(wanted.begin(), coarse_box.begin()) || !near(wanted.end(), coarse_box.end()) {
         return Err(format!("its extents {coarse_box} are more than a block away from {wanted}"));
     }
-    Ok(coarse.block_shape)
+    Ok((coarse.block_shape, coarse_box))
 }
 
 /// The block of a coarser level that holds the first voxel of a level-0 block.

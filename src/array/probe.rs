@@ -75,6 +75,7 @@ mod tests {
             instance: 0,
             scale: Scale(scale),
             block_shape: Coordinate::splat(64),
+            extents: None,
             source: format!("segmentation scale {scale}"),
         };
         (0..n).map(level).collect()

@@ -5,8 +5,8 @@ use crate::geometry::{Coordinate, Grid, Scale, VoxelBox, VoxelSize};
 use crate::voxels::Dtype;
 
 /// Voxels that a chunk reaches for along each axis.
-const CHUNK_EDGE: i64 = 64;
-/// No chunk holds more voxels, whatever the block shape.
+const CHUNK_EDGE: u16 = 64;
+/// No chunk holds more voxels, whatever the block shape; but one of a longer edge may be a cube of it.
 const CHUNK_LIMIT: u128 = 16 << 20;
 
 /// What the values of an array mean.
@@ -33,7 +33,8 @@ pub struct Level {
     pub origin: Coordinate,
     /// Voxels along each axis of the array.
     pub shape: Coordinate,
-    /// The whole blocks that the data's box touches, in DVID voxels of this level. Nothing is stored outside.
+    /// The whole blocks that the data's box and the level's own extents touch, in DVID voxels of this level. Nothing is
+    /// stored outside.
     pub stored: VoxelBox,
 }
 
@@ -42,6 +43,18 @@ impl Level {
     #[must_use]
     pub fn voxels(&self) -> VoxelBox {
         VoxelBox::from_shape(self.origin, self.shape).unwrap_or(VoxelBox::EMPTY)
+    }
+
+    /// The array's shape in whole chunks of about 64^3, counted in voxels.
+    #[must_use]
+    pub fn padded_shape(&self) -> Coordinate {
+        self.shape.div_ceil(self.chunk_shape) * self.chunk_shape
+    }
+
+    /// Voxels of a chunk of about `edge`^3: a multiple of the block, that reaches no further than the padded array.
+    #[must_use]
+    pub fn chunk_shape_of(&self, edge: u16) -> Coordinate {
+        chunk_shape(self.block_shape, edge).unwrap_or(self.chunk_shape).min(self.padded_shape())
     }
 }
 
@@ -73,6 +86,8 @@ pub struct LevelSource {
     pub source: String,
     /// Voxels of a block, zyx.
     pub block_shape: Coordinate,
+    /// Where an instance of its own has data, in voxels of this level: beside the array's data, up to a block from it.
+    pub extents: Option<VoxelBox>,
 }
 
 /// Numbers of the server that no array can have.
@@ -119,7 +134,7 @@ impl ArraySpec {
         let origin = (data.begin().div_floor(anchor) * anchor).min(Coordinate::ZERO);
         let ratio = Coordinate::splat(last.factor());
         let shape = (data.end() - origin).div_ceil(ratio) * ratio;
-        if shape.product() * dtype.itemsize() as u128 > i64::MAX as u128 {
+        if shape.product().saturating_mul(dtype.itemsize() as u128) > i64::MAX as u128 {
             return Err(SpecError::TooLarge);
         }
         let levels = levels
@@ -127,6 +142,8 @@ impl ArraySpec {
             .map(|(scale, source, chunk_shape)| {
                 let step = Coordinate::splat(scale.factor());
                 let grid = Grid::new(source.block_shape).ok_or(SpecError::BadBlock)?;
+                let data = data.at_scale(scale);
+                let with_data = source.extents.map_or(data, |extents| data.united(extents));
                 Ok(Level {
                     scale,
                     source: source.source,
@@ -134,7 +151,7 @@ impl ArraySpec {
                     chunk_shape,
                     origin: origin.div_floor(step),
                     shape: shape.div_floor(step),
-                    stored: grid.voxels_of(grid.block_range(data.at_scale(scale))),
+                    stored: grid.voxels_of(grid.block_range(with_data)),
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -157,16 +174,17 @@ impl ArraySpec {
 /// A whole number of blocks that reaches for `edge` voxels along each axis, or `None` if a block has no extent.
 ///
 /// While the chunk exceeds its limit, the axis with the largest multiple (of equals z first) falls back to one block.
-fn chunk_shape(block: Coordinate, edge: i64) -> Option<Coordinate> {
+fn chunk_shape(block: Coordinate, edge: u16) -> Option<Coordinate> {
     if !Coordinate::ZERO.all_lt(block) {
         return None;
     }
-    let edge = Coordinate::splat(edge);
+    let limit = u128::from(edge).pow(3).max(CHUNK_LIMIT);
+    let edge = Coordinate::splat(edge.into());
     let mut multiple = edge.div_ceil(block).axes();
     loop {
         let chunk = block * Coordinate::from(multiple);
         let largest = (0..3).rev().max_by_key(|&axis| multiple[axis])?;
-        if chunk.product() <= CHUNK_LIMIT || multiple[largest] == 1 {
+        if chunk.product() <= limit || multiple[largest] == 1 {
             return Some(chunk);
         }
         multiple[largest] = 1;
@@ -186,7 +204,7 @@ mod tests {
     use super::*;
 
     fn spec(block: i64, n_levels: usize, data: VoxelBox) -> ArraySpec {
-        let source = LevelSource { source: "gray".into(), block_shape: Coordinate::splat(block) };
+        let source = LevelSource { source: "gray".into(), block_shape: Coordinate::splat(block), extents: None };
         let size = VoxelSize::new([8.0; 3]).unwrap();
         let kind = (Dtype::Uint8, ArrayKind::Image);
         ArraySpec::new("gray".into(), View::Stored, kind, size, data, vec![source; n_levels]).unwrap()
@@ -214,7 +232,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_chunk(block: [i64; 3], edge: i64, expected: [i64; 3]) {
+    fn check_chunk(block: [i64; 3], edge: u16, expected: [i64; 3]) {
         assert_eq!(chunk_shape(block.into(), edge), Some(expected.into()), "{block:?} at {edge}");
     }
 
@@ -226,13 +244,29 @@ mod tests {
         check_chunk([100; 3], 64, [100; 3]);
         check_chunk([1; 3], 64, [64; 3]);
         check_chunk([16, 32, 128], 64, [64, 64, 128]);
+        check_chunk([64; 3], 256, [256; 3]);
         check_chunk([48; 3], 256, [48, 288, 288]);
+        check_chunk([64; 3], 512, [512; 3]);
+        check_chunk([48; 3], 512, [48, 528, 528]);
+        check_chunk([64; 3], 1, [64; 3]);
         assert_eq!(chunk_shape(Coordinate::new(64, 0, 64), 64), None);
     }
 
     #[test]
+    fn large_chunks_end_with_the_padded_array() {
+        let small = spec(64, 4, a_box([130, 1000, -70], [280, 1130, 130]));
+        let chunks: Vec<_> = small.levels.iter().map(|level| level.chunk_shape_of(256).axes()).collect();
+        assert_eq!(chunks, [[256; 3], [192, 256, 256], [128, 256, 192], [64, 192, 128]]);
+        for level in &small.levels {
+            assert_eq!(level.chunk_shape_of(64), level.chunk_shape);
+        }
+        // 100 voxels are two chunks of 96, and six blocks of 48 would be three.
+        assert_eq!(spec(48, 1, a_box([0; 3], [100; 3])).levels[0].chunk_shape_of(256), Coordinate::new(48, 192, 192));
+    }
+
+    #[test]
     fn a_volume_that_cannot_be_addressed_is_refused() {
-        let source = LevelSource { source: String::new(), block_shape: Coordinate::splat(64) };
+        let source = LevelSource { source: String::new(), block_shape: Coordinate::splat(64), extents: None };
         let huge = a_box([0; 3], [1 << 31; 3]);
         let kind = (Dtype::Uint64, ArrayKind::Labels);
         let result = ArraySpec::new(String::new(), View::Bodies, kind, VoxelSize::UNIT, huge, vec![source]);

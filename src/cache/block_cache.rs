@@ -86,6 +86,12 @@ impl BlockCache {
         })
     }
 
+    /// Blocks of so many bytes can be read at once and leave room for others: an eighth of the memory.
+    #[must_use]
+    pub fn part_bytes(&self) -> usize {
+        self.engine.config.memory_bytes / 8
+    }
+
     /// Refuses new reads, fails those that are parked, and ends all threads.
     ///
     /// Takes about a second at most: a fetch that hangs is left to end by itself.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::dvid::{Block, Decision, Error, ErrorKind, Freshness, View, decide};
+use crate::dvid::{Block, Decision, Error, ErrorKind, Freshness, View, decide, jitter};
 use crate::metrics::Counter;
 use crate::voxels::Volume;
 
@@ -48,11 +48,11 @@ impl<'a> Claim<'a> {
             // The connection is free; what follows is our own work.
             state.running.remove(&self.number);
         }
-        let keys = std::mem::take(&mut self.keys);
-        for (key, block) in keys.into_iter().zip(blocks) {
-            self.keys.push(key);
+        for block in blocks {
+            let Some(&key) = self.keys.first() else { return };
             self.land_one(key, &block, expires);
-            self.keys.pop();
+            // Only now: until here it is a block that has not landed.
+            self.keys.remove(0);
         }
     }
 
@@ -94,6 +94,9 @@ impl<'a> Claim<'a> {
     /// The request failed: its blocks are asked for again, or everybody who waits is told.
     pub(super) fn fail(&mut self, error: Error) {
         let engine = self.engine;
+        // To ask again would be in vain: the view has to be made ready first.
+        let is_unready = error.kind() == ErrorKind::MappingLoading
+            && self.keys.first().is_some_and(|key| !self.source.fetch.is_ready(key.view));
         let keys = std::mem::take(&mut self.keys);
         let now = Instant::now();
         let error = Arc::new(error);
@@ -106,12 +109,17 @@ impl<'a> Claim<'a> {
         } else if error.kind() != ErrorKind::Abandoned {
             answered(engine, &mut state);
         }
-        let mut failed = Vec::new();
+        let (mut failed, mut released) = (Vec::new(), Vec::new());
         for key in &keys {
-            failed.extend(retry_or_fail(engine, &mut state, key, &error, keys.len(), now));
+            if is_unready {
+                released.extend(state.flights.release(key).1);
+            } else {
+                failed.extend(retry_or_fail(engine, &mut state, key, &error, keys.len(), now));
+            }
         }
         drop(state);
         engine.answer_failed(failed);
+        released.into_iter().for_each(|(read, _)| reads::advance(engine, read));
         self.note_quiet();
     }
 
@@ -158,8 +166,7 @@ fn retry_or_fail(
 ) -> Vec<Failed> {
     let Some(flight) = state.flights.get(key) else { return Vec::new() };
     let attempts = flight.attempts + 1;
-    let jitter = state.jitter();
-    match decide(error, attempts, jitter) {
+    match decide(error, attempts, jitter()) {
         Decision::After(delay) => {
             engine.metrics.count(Counter::DvidRetriedRequests);
             // One bad or slow block must not spoil its neighbours: each is asked for by itself.

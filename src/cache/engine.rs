@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -58,18 +57,6 @@ pub(super) struct State {
     pub(super) n_threads: usize,
     /// The ticker sleeps until it is woken, because there is nothing to watch.
     pub(super) is_unwatched: bool,
-    seed: u64,
-}
-
-impl State {
-    /// A number in 0..1 that differs from call to call and from process to process.
-    pub(super) fn jitter(&mut self) -> f64 {
-        // xorshift64: good enough to keep clients from coming back in step.
-        self.seed ^= self.seed << 13;
-        self.seed ^= self.seed >> 7;
-        self.seed ^= self.seed << 17;
-        f64::from(u32::try_from(self.seed >> 32).unwrap_or(u32::MAX)) / (f64::from(u32::MAX) + 1.0)
-    }
 }
 
 impl Engine {
@@ -82,7 +69,6 @@ impl Engine {
             is_stopping: false,
             n_threads: 0,
             is_unwatched: false,
-            seed: RandomState::new().build_hasher().finish() | 1,
         };
         Self {
             memory: Memory::new(config.memory_bytes, Arc::clone(&metrics)),

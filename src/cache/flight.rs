@@ -245,24 +245,26 @@ impl Flights {
         }
     }
 
+    /// Gives a block up: how often it failed, and the reads that waited for it, each with the slot of the block.
+    pub(super) fn release(&mut self, key: &BlockKey) -> (u32, Vec<(Read, usize)>) {
+        let Some(flight) = self.flights.remove(key) else { return (0, Vec::new()) };
+        flight.place.into_iter().for_each(|place| self.queue.remove(place));
+        let read_of = |waiter: &Waiter| Some((self.reads.remove(&waiter.read)?.read, waiter.slot));
+        (flight.attempts, flight.waiters.iter().filter_map(read_of).collect())
+    }
+
     /// Gives a block up for good: everybody who waits for it is told, and so is everybody who asks until `until`.
     pub(super) fn fail(&mut self, key: &BlockKey, error: &Arc<Error>, now: Instant, until: Instant) -> Vec<Failed> {
-        let Some(flight) = self.flights.remove(key) else { return Vec::new() };
-        if let Some(place) = flight.place {
-            self.queue.remove(place);
-        }
-        let attempts = flight.attempts + 1;
-        let mut failed = Vec::new();
-        for waiter in &flight.waiters {
-            if let Some(parked) = self.reads.remove(&waiter.read) {
-                let told = parked.read.error(waiter.slot, Arc::clone(error), attempts, now);
-                failed.push((parked.read, told));
-            }
-        }
-        if !failed.is_empty() {
+        let (attempts, reads) = self.release(key);
+        let attempts = attempts + 1;
+        if !reads.is_empty() {
             self.failures.remember(*key, error, attempts, until);
         }
-        failed
+        let told = |(read, slot): (Read, usize)| {
+            let told = read.error(slot, Arc::clone(error), attempts, now);
+            (read, told)
+        };
+        reads.into_iter().map(told).collect()
     }
 
     /// Failed blocks that are due are asked for again.

@@ -15,6 +15,7 @@ use super::key::BlockKey;
 use super::memory::Forgotten;
 use super::queue::full_box;
 use super::read::Source;
+use super::reads::window_of;
 
 /// Larger slabs would wait for a mutex that all requests of a DVID server share.
 const MOST_VOXELS: u128 = 256 * 256 * 256;
@@ -35,7 +36,11 @@ struct Batch {
 /// The life of a fetch thread.
 pub(super) fn work(engine: &Arc<Engine>) {
     while let Some(batch) = next_batch(engine) {
-        run(engine, batch);
+        // A panic of ours costs its request, not the thread.
+        let _ = engine.guarded("land", || {
+            run(engine, batch);
+            Ok(())
+        });
         engine.work.notify_all();
     }
 }
@@ -79,11 +84,13 @@ fn pick(engine: &Engine, state: &mut State, now: Instant) -> Option<Batch> {
     };
     let first = first_key(state, is_probe)?;
     let source = engine.source(first.source)?;
-    let limit = if is_probe { 1 } else { most_blocks(state, &first, &source, allowed - n_running) };
+    let limit = if is_probe { 1 } else { most_blocks(engine, state, &first, &source, allowed - n_running) };
     let block_bytes = source.block_bytes();
     let share = (engine.config.memory_bytes / 4).saturating_sub(engine.memory.reserved_bytes());
     let affordable = share / block_bytes;
-    if affordable == 0 && !is_idle {
+    // What nobody waits for can wait for room for a whole request.
+    let least = if state.flights.queue.n_demanded() > 0 { 1 } else { limit };
+    if affordable < least && !is_idle {
         return None;
     }
     let blocks = request_box(state, &first, limit.min(affordable.max(1)));
@@ -125,12 +132,12 @@ fn first_key(state: &mut State, is_probe: bool) -> Option<BlockKey> {
 }
 
 /// How many blocks the request that begins with this one may ask for.
-fn most_blocks(state: &State, first: &BlockKey, source: &Source, n_idle: usize) -> usize {
+fn most_blocks(engine: &Engine, state: &State, first: &BlockKey, source: &Source, n_idle: usize) -> usize {
     let most = source.form.blocks_per_request.max(1);
     let by_voxels = MOST_VOXELS / source.form.block_shape.product().max(1);
     let most = most.min(usize::try_from(by_voxels).unwrap_or(usize::MAX)).max(1);
     match state.flights.get(first) {
-        Some(flight) if flight.was_ahead => most,
+        Some(flight) if flight.was_ahead => most.min(window_of(engine, source).portion),
         // A block costs more than a request does, so what is waited for is spread over all connections.
         Some(_) => state.flights.queue.n_demanded().div_ceil(n_idle).clamp(1, most),
         None => 1,

@@ -23,6 +23,14 @@ const MOST_MISSING: i64 = 4;
 /// So many grids are remembered; the one that was read least recently is forgotten first.
 const MOST_GRIDS: usize = 32;
 
+/// How far ahead of a reader blocks are fetched, and how many of them are given at once if possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) most: usize,
+    /// Blocks that make a good request. Those given one by one, step by step, would each make a request of their own.
+    pub(super) portion: usize,
+}
+
 /// What was seen of all grids.
 #[derive(Debug, Default)]
 pub(super) struct Prefetcher {
@@ -56,18 +64,26 @@ struct Walk {
     ahead: Option<usize>,
 }
 
+/// Where the odometer will be.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    at: VoxelBox,
+    /// A slower wheel than the fastest turned to come here.
+    begins_row: bool,
+}
+
 impl Prefetcher {
-    /// Notes a read and gives the blocks that will probably be read next and were not given before: at most about
-    /// `window` of them, none outside `bounds`.
+    /// Notes a read and gives the blocks that will probably be read next and were not given before: none outside
+    /// `bounds`, and none yet as long as there is less than a portion of them and the reader is far from them.
     pub(super) fn observe(
         &mut self,
         grid: GridKey,
         blocks: &[BlockIndex],
         bounds: Option<BlockBox>,
-        window: usize,
+        window: Window,
     ) -> Vec<BlockIndex> {
         // A read larger than the window keeps all connections busy by itself.
-        let Some(read) = box_of(blocks).filter(|_| blocks.len() <= window) else { return Vec::new() };
+        let Some(read) = box_of(blocks).filter(|_| blocks.len() <= window.most) else { return Vec::new() };
         self.n_reads += 1;
         if !self.grids.contains_key(&grid) && self.grids.len() >= MOST_GRIDS {
             let oldest = self.grids.iter().min_by_key(|(_, seen)| seen.last_used).map(|(&key, _)| key);
@@ -92,7 +108,7 @@ impl Seen {
         read: VoxelBox,
         blocks: &[BlockIndex],
         bounds: Option<BlockBox>,
-        window: usize,
+        window: Window,
     ) -> Vec<BlockIndex> {
         if blocks.iter().all(|&block| self.is_recent(block)) {
             return Vec::new();
@@ -100,8 +116,23 @@ impl Seen {
         self.now += 1;
         let walks = self.walks(read);
         self.note(blocks);
-        let boxes = next_boxes(read, &walks, bounds, window);
-        boxes.into_iter().flat_map(|next| BlockBox(next).blocks()).filter(|&block| self.give(block, window)).collect()
+        let steps = next_steps(read, &walks, bounds, window);
+        let blocks: Vec<_> = self.portion(&steps, window).iter().flat_map(|step| BlockBox(step.at).blocks()).collect();
+        blocks.into_iter().filter(|&block| self.give(block, window.most)).collect()
+    }
+
+    /// The steps whose blocks are given now: whole rows if possible, so that the rows to come make whole requests too.
+    fn portion<'a>(&self, steps: &'a [Step], window: Window) -> &'a [Step] {
+        let n_new = |step: &Step| BlockBox(step.at).blocks().filter(|&block| !self.is_known(block)).count();
+        let Some(first) = steps.iter().position(|step| n_new(step) > 0) else { return &[] };
+        let (known, new) = steps.split_at(first);
+        let n_known: u128 = known.iter().map(|step| step.at.n_voxels()).sum();
+        let enough = window.portion.min(usize::try_from(n_known).unwrap_or(usize::MAX));
+        if new.iter().map(n_new).sum::<usize>() < enough {
+            return &[];
+        }
+        let last_row = new.iter().rposition(|step| step.begins_row).filter(|&row| row > 0);
+        &new[..last_row.unwrap_or(new.len())]
     }
 
     fn note(&mut self, blocks: &[BlockIndex]) {
@@ -118,11 +149,16 @@ impl Seen {
         }
     }
 
+    fn is_known(&self, block: BlockIndex) -> bool {
+        self.is_recent(block) || self.given.contains(&block)
+    }
+
     /// Whether this block is new among those that were given.
     fn give(&mut self, block: BlockIndex, window: usize) -> bool {
-        if self.is_recent(block) || !self.given.insert(block) {
+        if self.is_known(block) {
             return false;
         }
+        self.given.insert(block);
         self.given_order.push_back(block);
         while self.given_order.len() > 4 * window.max(1) {
             let oldest = self.given_order.pop_front();
@@ -209,45 +245,58 @@ fn steps(axis: usize, shape: Coordinate) -> [Coordinate; 2] {
     [Coordinate::from(step), Coordinate::from(step.map(|n| -n))]
 }
 
-/// Where the odometer goes from here, within bounds, for about `window` blocks.
-fn next_boxes(read: VoxelBox, walks: &[Walk], bounds: Option<BlockBox>, window: usize) -> Vec<VoxelBox> {
+/// How many steps the odometer has made, as far as they were seen: a whole row for each step of a slower wheel.
+fn steps_behind(walks: &[Walk]) -> usize {
+    let (mut behind, mut row) = (0_usize, 1_usize);
+    for walk in walks {
+        behind = behind.saturating_add(walk.behind.saturating_mul(row));
+        row = row.saturating_mul(walk.behind + walk.ahead.unwrap_or(0) + 1);
+    }
+    behind
+}
+
+/// Where the odometer goes from here, within bounds and as far as the window goes.
+fn next_steps(read: VoxelBox, walks: &[Walk], bounds: Option<BlockBox>, window: Window) -> Vec<Step> {
     let is_sequential = walks.first().is_some_and(|walk| walk.stride <= LONGEST_STRIDE);
-    let evidence: usize = walks.iter().map(|walk| walk.behind).sum();
+    let evidence = steps_behind(walks);
     if !is_sequential || evidence < 2 {
         return Vec::new();
     }
     let n_blocks = usize::try_from(read.n_voxels()).unwrap_or(usize::MAX).max(1);
     // Streams that interleave share the window: the stride tells how many there are. A walk that has just begun is
-    // followed a little, an established one as far as the window goes.
+    // followed for half a request and twice as far as it came, an established one as far as the window goes.
     let n_streams = usize::try_from(walks[0].stride).unwrap_or(usize::MAX).max(1);
-    let n_boxes = (window / n_blocks / n_streams).max(1).min(2 * evidence);
+    let n_steps =
+        (window.most / n_blocks / n_streams).max(1).min(evidence.saturating_mul(2) + window.portion / 2 / n_blocks);
     let mut positions: Vec<usize> = walks.iter().map(|walk| walk.behind).collect();
     let ends: Vec<Option<usize>> = walks.iter().map(|walk| walk.ahead.map(|ahead| walk.behind + ahead)).collect();
     let mut at = read;
-    let mut boxes = Vec::new();
-    while boxes.len() < n_boxes {
-        let Some(next) = turn(at, walks, &mut positions, &ends, bounds) else { break };
+    let mut steps = Vec::new();
+    while steps.len() < n_steps {
+        let Some((wheel, next)) = turn(at, walks, &mut positions, &ends, bounds) else { break };
         at = next;
-        boxes.push(bounds.map_or(next, |bounds| next.intersect(bounds.0)));
+        let inside = bounds.map_or(next, |bounds| next.intersect(bounds.0));
+        steps.push(Step { at: inside, begins_row: wheel > 0 });
     }
-    boxes
+    steps
 }
 
-/// Turns the odometer by one: the fastest wheel that can still turn does, and all faster ones start again.
+/// Turns the odometer by one: the fastest wheel that can still turn does, and all faster ones start again. Gives which
+/// wheel it is, and where that leads.
 fn turn(
     at: VoxelBox,
     walks: &[Walk],
     positions: &mut [usize],
     ends: &[Option<usize>],
     bounds: Option<BlockBox>,
-) -> Option<VoxelBox> {
+) -> Option<(usize, VoxelBox)> {
     let mut at = at;
     for (wheel, walk) in walks.iter().enumerate() {
         let next = at.translated(walk.step);
         let is_inside = bounds.is_none_or(|bounds| !next.intersect(bounds.0).is_empty());
         if is_inside && ends[wheel].is_none_or(|end| positions[wheel] < end) {
             positions[wheel] += 1;
-            return Some(next);
+            return Some((wheel, next));
         }
         let back = i64::try_from(positions[wheel]).unwrap_or(0);
         at = at.translated(walk.step.map(|n| -n * back));

@@ -16,6 +16,11 @@ fn data(shape: [i64; 3]) -> BlockBox {
     BlockBox(VoxelBox::from_shape(Coordinate::ZERO, shape.into()).unwrap())
 }
 
+/// A window of so many blocks, which are best asked for in requests of an eighth of it.
+fn window(most: usize) -> Window {
+    Window { most, portion: most / 8 }
+}
+
 /// All places of a box of this shape, `order` telling its axes from the fastest to the slowest.
 fn walk(shape: [i64; 3], order: [usize; 3]) -> Vec<Coordinate> {
     let mut places = Vec::new();
@@ -32,14 +37,14 @@ fn walk(shape: [i64; 3], order: [usize; 3]) -> Vec<Coordinate> {
 }
 
 /// Reads these boxes in turn. Gives how many of them had been foretold wholly, and the foretold blocks never read.
-fn foretold(reads: &[VoxelBox], bounds: Option<BlockBox>, window: usize) -> (usize, usize) {
+fn foretold(reads: &[VoxelBox], bounds: Option<BlockBox>, most: usize) -> (usize, usize) {
     let mut prefetcher = Prefetcher::default();
     let mut expected = HashSet::new();
     let mut n_foretold = 0;
     for &read in reads {
         let blocks: Vec<_> = BlockBox(read).blocks().collect();
         n_foretold += usize::from(blocks.iter().all(|block| expected.contains(block)));
-        expected.extend(prefetcher.observe(grid(0), &blocks, bounds, window));
+        expected.extend(prefetcher.observe(grid(0), &blocks, bounds, window(most)));
     }
     for read in reads {
         expected.retain(|&block| !BlockBox(*read).contains(block));
@@ -130,6 +135,59 @@ fn readers_that_overtake_each_other_are_still_foretold() {
     assert_eq!(n_unread, 0);
 }
 
+/// What is given at each of these reads.
+fn given(reads: &[VoxelBox], window: Window) -> Vec<Vec<BlockIndex>> {
+    let mut prefetcher = Prefetcher::default();
+    let observe =
+        |&read: &VoxelBox| prefetcher.observe(grid(0), &BlockBox(read).blocks().collect::<Vec<_>>(), None, window);
+    reads.iter().map(observe).collect()
+}
+
+#[test]
+fn blocks_are_given_in_portions_that_make_whole_requests() {
+    // Rows as long as a request, twice as long, and not a multiple of it.
+    for (row, fewest) in [(16, 15), (32, 15), (24, 11)] {
+        let reads = boxes(&walk([4, 12, row], [2, 1, 0]), Coordinate::ONE);
+        let portions = given(&reads, Window { most: 128, portion: 16 });
+        // Once rows are known, and before the end of the second plane.
+        let settled = &portions[12 * usize::try_from(row).unwrap()..36 * usize::try_from(row).unwrap()];
+        let sizes: Vec<_> = settled.iter().map(Vec::len).filter(|&n| n > 0).collect();
+        assert!(sizes.iter().sum::<usize>() / sizes.len() >= fewest, "row of {row}: {sizes:?}");
+    }
+}
+
+#[test]
+fn portions_come_to_end_where_rows_do() {
+    let reads = boxes(&walk([2, 12, 16], [2, 1, 0]), Coordinate::ONE);
+    let portions = given(&reads, Window { most: 128, portion: 16 });
+    let begins: Vec<_> = portions[6 * 16..].iter().filter_map(|portion| portion.first()).map(|it| it.0.x()).collect();
+    // The end of a plane, met for the first time, shifts one row.
+    let n_elsewhere = begins.iter().filter(|&&x| x != 0).count();
+    assert!(begins.len() > 12 && n_elsewhere <= 2, "{begins:?}");
+}
+
+#[test]
+fn the_start_of_a_row_is_enough_to_expect_the_row() {
+    let reads = boxes(&walk([1, 2, 16], [2, 1, 0]), Coordinate::ONE);
+    let portions = given(&reads[..17], Window { most: 64, portion: 8 });
+    let row: Vec<_> = (1..16).map(|x| BlockIndex(Coordinate::new(0, 1, x))).collect();
+    assert!(row.iter().all(|block| portions[16].contains(block)), "{:?}", portions[16]);
+}
+
+#[test]
+fn a_reader_never_waits_for_a_portion_to_become_full() {
+    // Many streams leave each of them a few blocks ahead, fewer than make a request.
+    let walks: Vec<Vec<VoxelBox>> = (0..40)
+        .map(|n| {
+            let far = Coordinate::new(100 * n, 0, 0);
+            boxes(&walk([1, 4, 40], [2, 1, 0]), Coordinate::ONE).into_iter().map(|read| read.translated(far)).collect()
+        })
+        .collect();
+    let reads: Vec<_> = (0..walks[0].len()).flat_map(|step| walks.iter().map(move |walk| walk[step])).collect();
+    let (n, _) = foretold(&reads, None, 128);
+    assert!(n * 10 > reads.len() * 9, "{n} of {}", reads.len());
+}
+
 #[test]
 fn random_reads_foretell_nothing() {
     let mut seed = 7_u64;
@@ -150,7 +208,7 @@ fn grids_are_told_apart() {
         let block = BlockIndex(Coordinate::new(0, 0, x));
         let source = u32::try_from(x % 10).unwrap();
         // Each grid sees every tenth block: no neighbour of any that it saw before.
-        assert!(prefetcher.observe(grid(source), &[block], None, 64).is_empty());
+        assert!(prefetcher.observe(grid(source), &[block], None, window(64)).is_empty());
     }
 }
 
@@ -158,10 +216,10 @@ fn grids_are_told_apart() {
 fn what_is_remembered_is_bounded() {
     let mut prefetcher = Prefetcher::default();
     for source in 0..100 {
-        prefetcher.observe(grid(source), &[BlockIndex(Coordinate::ZERO)], None, 64);
+        prefetcher.observe(grid(source), &[BlockIndex(Coordinate::ZERO)], None, window(64));
     }
     for x in 0..20_000 {
-        prefetcher.observe(grid(1000), &[BlockIndex(Coordinate::new(0, 0, x))], None, 64);
+        prefetcher.observe(grid(1000), &[BlockIndex(Coordinate::new(0, 0, x))], None, window(64));
     }
     assert!(prefetcher.grids.len() <= MOST_GRIDS);
     let seen = &prefetcher.grids[&grid(1000)];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::dvid::{Decision, Error, ErrorKind, FetchBlocks, View, decide};
+use crate::dvid::{Decision, Error, ErrorKind, FetchBlocks, View, decide, jitter};
 
 use super::breaker::is_away;
 use super::claim;
@@ -50,10 +50,11 @@ fn prepare(engine: &Arc<Engine>, id: SourceId, view: View, source: &dyn FetchBlo
         }
         let error = Arc::new(error);
         let (attempts, is_awaited) = state.flights.preparation_failed((id, view), &error);
-        let jitter = state.jitter();
-        match decide(&error, attempts, jitter) {
+        match decide(&error, attempts, jitter()) {
             Decision::After(delay) if is_awaited => sleep(engine, state, Instant::now() + delay),
-            Decision::After(_) | Decision::Stop => {
+            // Nobody waits, so nobody is told; whoever comes next may well find it better.
+            Decision::After(_) => return drop(state.flights.prepared((id, view))),
+            Decision::Stop => {
                 drop(state);
                 return give_up(engine, (id, view), &error);
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::dvid::{BlockForm, Error, FetchBlocks, View};
+use crate::dvid::{BlockForm, Error, FetchBlocks, Freshness, View};
 use crate::voxels::Volume;
 
 use super::key::{BlockKey, BlockRequest, FetchError, Then};
@@ -51,6 +51,15 @@ impl Read {
     fn key(&self, view: View, slot: usize) -> BlockKey {
         let BlockRequest { source, scale, ref blocks, .. } = self.request;
         BlockKey { source, view, scale, block: blocks[slot] }
+    }
+
+    /// The moment at which a block must have been right to serve this read: now, or for what was fetched since the
+    /// read began, when it began. Else a read of slow requests would never have all its blocks at once.
+    pub(super) fn as_of(&self, now: Instant) -> Instant {
+        match self.source.fetch.freshness() {
+            Freshness::Forever => now,
+            Freshness::For(ttl) => now.min(self.since + ttl),
+        }
     }
 
     /// Whom it answers. What it has is let go of first.

@@ -11,6 +11,7 @@ use crate::voxels::Volume;
 
 use super::engine::{Engine, abandoned};
 use super::key::{BlockKey, BlockRequest, FetchError, GridKey, Then};
+use super::prefetch::Window;
 use super::prepare;
 use super::read::{Read, Source};
 
@@ -84,18 +85,18 @@ fn advance_on(engine: &Arc<Engine>, mut read: Read, thread: Thread) {
 /// Takes what is in memory, decoding where that is needed. Whether the view can be decoded now.
 fn gather(engine: &Engine, read: &mut Read) -> Result<bool, (usize, Error)> {
     let source = read.source.clone();
-    let now = Instant::now();
+    let as_of = read.as_of(Instant::now());
     let mut is_ready = source.fetch.is_ready(read.request.view);
     for slot in 0..read.slots.len() {
         if read.slots[slot].is_some() {
             continue;
         }
         let (key, stored_key) = (read.decoded_key(slot), read.stored_key(slot));
-        if let Some(volume) = engine.memory.decoded(&key, &stored_key, now) {
+        if let Some(volume) = engine.memory.decoded(&key, &stored_key, as_of) {
             read.slots[slot] = Some(Some(volume));
             continue;
         }
-        let Some((block, expires)) = engine.memory.stored(&stored_key, now) else { continue };
+        let Some((block, expires)) = engine.memory.stored(&stored_key, as_of) else { continue };
         if let Some(volume) = as_it_is(&block, read.request.view, read.stored_view) {
             read.slots[slot] = Some(volume);
         } else if is_ready {
@@ -150,6 +151,7 @@ fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
         return Parked::Failed(read, error);
     }
     let mut wanted = Vec::new();
+    let as_of = read.as_of(now);
     let missing: Vec<_> = read.missing().filter(|_| fetches).collect();
     for slot in missing {
         let key = read.stored_key(slot);
@@ -157,7 +159,7 @@ fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
             let error = read.error(slot, error, attempts, now);
             return Parked::Failed(read, error);
         }
-        if state.flights.is_flying(&key) || !engine.memory.has_stored(&key, now) {
+        if state.flights.is_flying(&key) || !engine.memory.has_stored(&key, as_of) {
             wanted.push(slot);
         }
     }
@@ -201,7 +203,7 @@ fn next_blocks(engine: &Engine, read: &Read) -> (GridKey, Vec<BlockIndex>) {
         return (grid, Vec::new());
     }
     let bounds = engine.bounds.read().unwrap_or_else(PoisonError::into_inner).get(&(source, scale)).copied();
-    let window = window_blocks(engine, &read.source);
+    let window = window_of(engine, &read.source);
     let mut prefetcher = engine.prefetcher.lock().unwrap_or_else(PoisonError::into_inner);
     (grid, prefetcher.observe(grid, blocks, bounds, window))
 }
@@ -224,8 +226,8 @@ fn expect(engine: &Engine, source: &Source, grid: GridKey, next: Vec<BlockIndex>
         }
     }
     // Readers that went elsewhere leave blocks behind that nobody will read.
-    let window = window_blocks(engine, source);
-    while state.flights.queue.n_ahead() > 2 * window {
+    let window = window_of(engine, source);
+    while state.flights.queue.n_ahead() > 2 * window.most {
         state.flights.forget_expected();
     }
     drop(state);
@@ -234,8 +236,11 @@ fn expect(engine: &Engine, source: &Source, grid: GridKey, next: Vec<BlockIndex>
     }
 }
 
-/// How many blocks may be fetched ahead: enough to keep all connections busy, and a quarter of the memory at most.
-fn window_blocks(engine: &Engine, source: &Source) -> usize {
-    let by_connections = 2 * engine.config.max_connections.max(1) * source.form.blocks_per_request.max(1);
-    by_connections.min(engine.config.memory_bytes / 4 / source.block_bytes())
+/// How many blocks may be fetched ahead: enough to keep all connections busy, and a quarter of the memory at most. One
+/// connection must not take all of them: where memory allows few, requests are smaller.
+pub(super) fn window_of(engine: &Engine, source: &Source) -> Window {
+    let n_connections = engine.config.max_connections.max(1);
+    let per_request = source.form.blocks_per_request.max(1);
+    let most = (2 * n_connections * per_request).min(engine.config.memory_bytes / 4 / source.block_bytes());
+    Window { most, portion: (most / n_connections).clamp(1, per_request) }
 }

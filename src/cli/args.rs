@@ -12,6 +12,10 @@ use crate::geometry::VoxelBox;
 use super::failure::Failure;
 use super::values::{duration, extents, size};
 
+mod layouts;
+
+pub(super) use layouts::LayoutArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   dvidfs demo /tmp/demo                                   try it: a built-in server, mounted
@@ -64,6 +68,8 @@ pub(super) struct MountArgs {
     pub(super) dir: PathBuf,
     #[command(flatten)]
     pub(super) place: PlaceArgs,
+    #[command(flatten)]
+    pub(super) layouts: LayoutArgs,
     #[command(flatten)]
     pub(super) server: ServerArgs,
     #[command(flatten)]
@@ -205,6 +211,8 @@ pub(super) struct DemoArgs {
     #[command(flatten)]
     pub(super) place: PlaceArgs,
     #[command(flatten)]
+    pub(super) layouts: LayoutArgs,
+    #[command(flatten)]
     pub(super) server: ServerArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
@@ -249,8 +257,9 @@ fn parse(mut words: Vec<OsString>) -> Result<Words, Failure> {
     match CommandLine::try_parse_from(all) {
         Ok(CommandLine { mut command }) => {
             match &mut command {
-                Command::Mount(MountArgs { place, .. }) | Command::Demo(DemoArgs { place, .. }) => {
+                Command::Mount(MountArgs { place, layouts, .. }) | Command::Demo(DemoArgs { place, layouts, .. }) => {
                     place.apply_options()?;
+                    layouts.check()?;
                 }
                 Command::Umount(_) | Command::Info(_) => {}
             }

@@ -18,6 +18,7 @@ pub(super) fn contents(
     cache: &Arc<BlockCache>,
     metrics: &Arc<Metrics>,
     config: Value,
+    layouts: LayoutOptions,
 ) -> Contents {
     Contents {
         source: format!("{}/{}", node.server, node.reference),
@@ -30,7 +31,7 @@ pub(super) fn contents(
             .zip(&node.instances)
             .map(|(entry, info)| files(entry, &info.typename))
             .collect(),
-        layouts: LayoutOptions::default(),
+        layouts,
         stats: stats(cache, metrics),
         metrics: Arc::clone(metrics),
     }

@@ -15,7 +15,7 @@ use super::{daemon, logs};
 
 /// Serves the demo data, and mounts them unless `--serve` was given.
 pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
-    let DemoArgs { dir, serve: port, place, server, log, .. } = args;
+    let DemoArgs { dir, serve: port, place, layouts, server, log, .. } = args;
     match dir {
         None => serve_only(args, *port),
         Some(_) if !place.foreground && !place.daemon_child => daemon::start(again),
@@ -23,7 +23,7 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
             logs::start(log)?;
             let demo = start(args, None)?;
             let address = address(&source(&demo))?;
-            let served = serve(Order { address: &address, dir, place, server, log });
+            let served = serve(Order { address: &address, dir, place, layouts, server, log });
             drop(demo);
             served
         }

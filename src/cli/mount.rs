@@ -12,10 +12,11 @@ use tracing::info;
 
 use crate::dvid::Address;
 use crate::fuse::{self, Ending, MountOptions, Stopper};
+use crate::layout::LayoutOptions;
 use crate::logging::Chain;
 use crate::vfs::VirtualFs;
 
-use super::args::{LogArgs, MountArgs, PlaceArgs, ServerArgs};
+use super::args::{LayoutArgs, LogArgs, MountArgs, PlaceArgs, ServerArgs};
 use super::contents::contents;
 use super::failure::Failure;
 use super::open::{Opened, address, open};
@@ -28,24 +29,25 @@ pub(super) struct Order<'a> {
     pub(super) address: &'a Address,
     pub(super) dir: &'a Path,
     pub(super) place: &'a PlaceArgs,
+    pub(super) layouts: &'a LayoutArgs,
     pub(super) server: &'a ServerArgs,
     pub(super) log: &'a LogArgs,
 }
 
 /// Mounts: in front, or by a daemon that is started here.
 pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure> {
-    let MountArgs { source, dir, place, server, log } = args;
+    let MountArgs { source, dir, place, layouts, server, log } = args;
     let address = address(source)?;
     if !place.foreground && !place.daemon_child {
         return daemon::start(again);
     }
     logs::start(log)?;
-    serve(Order { address: &address, dir, place, server, log })
+    serve(Order { address: &address, dir, place, layouts, server, log })
 }
 
 /// Mounts, and serves until the mount ends. Logging has been started.
 pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
-    let Order { address, dir, place, server, log } = order;
+    let Order { address, dir, place, layouts, server, log } = order;
     refuse_own_files(dir, server, log)?;
     fuse::check_mountpoint(dir, place.replace)?;
     let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
@@ -53,7 +55,7 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
         daemon::detach_from_session()?;
     }
     let opened = open(address, server)?;
-    let tree = tree(&opened, config(&order))?;
+    let tree = tree(&opened, config(&order), layouts.options())?;
     let options = MountOptions {
         fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
         allow_other: place.allow_other,
@@ -83,9 +85,9 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
 }
 
 /// The files of a node.
-fn tree(opened: &Opened, config: Value) -> Result<Arc<VirtualFs>, Failure> {
+fn tree(opened: &Opened, config: Value, layouts: LayoutOptions) -> Result<Arc<VirtualFs>, Failure> {
     let Opened { node, catalog, cache, metrics } = opened;
-    VirtualFs::new(contents(node, catalog, cache, metrics, config))
+    VirtualFs::new(contents(node, catalog, cache, metrics, config, layouts))
         .map(Arc::new)
         .map_err(|error| Failure::mount(Chain(&error).to_string()))
 }
@@ -134,12 +136,14 @@ fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<()
 
 /// `.dvidfs/config.json`.
 fn config(order: &Order<'_>) -> Value {
-    let Order { address, dir, place, server, log: _ } = order;
+    let Order { address, dir, place, layouts, server, log: _ } = order;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "source": address.to_string(),
         "mountpoint": dir.to_string_lossy(),
         "allow_other": place.allow_other,
+        "layouts": layouts.options().kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+        "flat_limit_bytes": layouts.options().flat_limit_bytes,
         "threads": place.threads,
         "read_ahead_bytes": place.read_ahead,
         "memory_bytes": server.memory_bytes(),

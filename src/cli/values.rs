@@ -47,8 +47,8 @@ pub(super) fn extents(text: &str) -> Result<(String, VoxelBox), String> {
     let wanted = || "write NAME=z0:z1,y0:y1,x0:x1, in voxels, ends not included".to_owned();
     // A name may hold a `=`, a box cannot.
     let (name, ranges) = text.rsplit_once('=').ok_or_else(wanted)?;
-    let ranges: Vec<(i64, i64)> = ranges.split(',').filter_map(range).collect();
-    let [z, y, x] = <[_; 3]>::try_from(ranges).map_err(|_| wanted())?;
+    let ranges: Option<Vec<(i64, i64)>> = ranges.split(',').map(range).collect();
+    let [z, y, x] = ranges.and_then(|ranges| <[_; 3]>::try_from(ranges).ok()).ok_or_else(wanted)?;
     let corner = |pick: fn((i64, i64)) -> i64| Coordinate::new(pick(z), pick(y), pick(x));
     let voxels = VoxelBox::new(corner(|range| range.0), corner(|range| range.1));
     match voxels {
@@ -140,6 +140,8 @@ mod tests {
             "gray=0:0,0:1,0:1",
             "gray=1:0,0:1,0:1",
             "gray=0:1,0:1,0:x",
+            "gray=0:1,0:x,0:1,0:1",
+            "gray=0:1,0:1,0:1,",
             "gray=0:1,0:1,0:99999999999999",
         ] {
             assert!(extents(text).is_err(), "{text:?}");

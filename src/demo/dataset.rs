@@ -183,6 +183,15 @@ impl Dataset {
         self
     }
 
+    /// The same with one instance changed; a labelmap keeps its mapping.
+    #[must_use]
+    pub fn with(mut self, name: &str, change: impl FnOnce(&mut InstanceSpec)) -> Self {
+        if let Some(spec) = self.instances.iter_mut().find(|spec| spec.name == name) {
+            change(Arc::make_mut(spec));
+        }
+        self
+    }
+
     /// The UUID of the root version.
     #[must_use]
     pub fn root(&self) -> &'static str {

@@ -24,10 +24,14 @@ pub(super) fn send(stream: &mut TcpStream, answer: &Response, is_head: bool) -> 
     let chunked = answer.body.len() > MOST_WITH_LENGTH;
     let mut bytes = head(answer, "1.1", &framing(answer, chunked));
     if !is_head && chunked {
-        bytes.reserve(answer.body.len() + 32);
-        chunk(&mut bytes, &answer.body);
-        bytes.extend_from_slice(b"0\r\n\r\n");
-    } else if !is_head {
+        // A large body is not copied once more.
+        bytes.extend_from_slice(format!("{:x}\r\n", answer.body.len()).as_bytes());
+        stream.write_all(&bytes)?;
+        stream.write_all(&answer.body)?;
+        stream.write_all(b"\r\n0\r\n\r\n")?;
+        return Ok(After::Keep);
+    }
+    if !is_head {
         bytes.extend_from_slice(&answer.body);
     }
     stream.write_all(&bytes)?;

@@ -103,8 +103,13 @@ fn subvolblocks(call: &Call<'_>) -> Result<Response, Response> {
     let size_and_offset = call.target.size_and_offset(5)?;
     let blocks = aligned(call.target, "block", size_and_offset, call.spec.block_shape)?;
     let form = form(call)?.ok_or_else(|| not_jpeg(call))?;
-    let frames = blocks.indices().filter_map(|block| framed(call, BlockIndex(block), form));
-    Ok(Response::voxels(frames.flatten().collect()))
+    let mut body = Vec::new();
+    for block in blocks.indices().map(BlockIndex) {
+        if let Some(payload) = call.payload(block, form) {
+            wire::push_frame(&mut body, block, &payload);
+        }
+    }
+    Ok(Response::voxels(body))
 }
 
 /// The form that is asked for; `None` for JPEG of data that are not stored so.
@@ -115,10 +120,6 @@ fn form(call: &Call<'_>) -> Result<Option<Stored>, Response> {
         "jpeg" => Ok(Some(Stored::Jpeg).filter(|form| *form == call.spec.stored)),
         other => Err(call.target.bad(&format!("don't understand 'compression' query string value: {other}"))),
     }
-}
-
-fn framed(call: &Call<'_>, block: BlockIndex, form: Stored) -> Option<Vec<u8>> {
-    call.payload(block, form).map(|payload| wire::frame(block, &payload))
 }
 
 fn not_jpeg(call: &Call<'_>) -> Response {
@@ -140,7 +141,8 @@ fn not_jpeg(call: &Call<'_>) -> Response {
 fn specificblocks(call: &Call<'_>) -> Result<Response, Response> {
     let blocks = call.target.blocks()?;
     let Some(form) = form(call)? else { return Ok(Response::voxels(Vec::new())) };
-    let mut frames: Vec<_> = blocks.into_iter().filter_map(|block| framed(call, block, form)).collect();
+    let framed = |block| call.payload(block, form).map(|payload| wire::frame(block, &payload));
+    let mut frames: Vec<_> = blocks.into_iter().filter_map(framed).collect();
     wire::shuffle(&mut frames, call.shared.next_turn());
     Ok(Response::voxels(frames.concat()))
 }

@@ -66,12 +66,19 @@ pub(super) fn shuffle<T>(things: &mut [T], turn: u64) {
 
 /// A frame of a block stream: x, y, z and the length of the payload before it.
 pub(super) fn frame(block: BlockIndex, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(16 + payload.len());
+    push_frame(&mut bytes, block, payload);
+    bytes
+}
+
+/// Appends a frame to a block stream.
+pub(super) fn push_frame(stream: &mut Vec<u8>, block: BlockIndex, payload: &[u8]) {
     let length = i64::try_from(payload.len()).expect("a payload is small");
     let fields = [block.0.x(), block.0.y(), block.0.z(), length];
-    let mut bytes: Vec<u8> =
-        fields.iter().flat_map(|&n| i32::try_from(n).expect("a frame field is an int32").to_le_bytes()).collect();
-    bytes.extend(payload);
-    bytes
+    for n in fields {
+        stream.extend_from_slice(&i32::try_from(n).expect("a frame field is an int32").to_le_bytes());
+    }
+    stream.extend_from_slice(payload);
 }
 
 /// A block of an image in the form in which its instance keeps it.

@@ -5,9 +5,8 @@
 //! mapped here and there. On a locked node the mapping is then held here for good. Where the server must be
 //! asked again (an open node, or a mapping too large to hold), each answer is believed only while the run goes on.
 
-use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -44,12 +43,35 @@ pub(super) enum Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mapper {
     /// We do: the mapping of a locked node does not change.
-    Client {
-        /// Memory that the mapping may take.
-        limit_bytes: usize,
-    },
+    Client,
     /// The server does: the mapping may change at any time.
     Server,
+}
+
+/// What is left of the memory that the mappings of all labelmaps of a node share.
+#[derive(Debug)]
+pub(super) struct MappingMemory(AtomicUsize);
+
+impl MappingMemory {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(AtomicUsize::new(bytes))
+    }
+
+    /// Takes so much of it, if there is so much.
+    fn take(&self, bytes: usize) -> bool {
+        let less = |left: usize| left.checked_sub(bytes);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_ok()
+    }
+
+    /// Takes half of what is left: how much that was.
+    fn take_half(&self) -> usize {
+        let half = |left: usize| Some(left - left / 2);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, half).map_or(0, |left| left / 2)
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::AcqRel);
+    }
 }
 
 /// Gives the bodies of a list of supervoxels, in its order.
@@ -62,6 +84,7 @@ pub(super) struct Gate {
     /// `/api/node/<uuid>/<instance>`.
     instance: String,
     mapper: Mapper,
+    memory: Arc<MappingMemory>,
     /// Between two downloads.
     apart: Duration,
     /// How bodies are had; `None` while the gate is closed. No I/O under this lock.
@@ -71,19 +94,33 @@ pub(super) struct Gate {
     /// The mapping is larger than its memory, for good: a block that was mapped when it was fetched must never be
     /// mapped again.
     is_too_large: AtomicBool,
-    /// Bodies that were looked up. No I/O under this lock.
+    /// Bodies that were looked up, at most `most_met` of them. No I/O under this lock.
     met: Mutex<LruCache<u64, u64>>,
+    /// Its memory is taken when it is first known that the mapping is too large.
+    most_met: OnceLock<usize>,
 }
 
 impl Gate {
-    pub(super) fn new(server: Server, instance: String, mapper: Mapper, apart: Duration) -> Self {
-        let n_met = match mapper {
-            Mapper::Client { limit_bytes } => limit_bytes / LRU_ENTRY_BYTES,
-            Mapper::Server => 0,
-        };
-        let is_too_large = AtomicBool::new(false);
-        let met = Mutex::new(LruCache::new(NonZeroUsize::new(n_met).unwrap_or(NonZeroUsize::MIN)));
-        Self { server, instance, mapper, apart, way: RwLock::default(), checking: Mutex::default(), is_too_large, met }
+    pub(super) fn new(
+        server: Server,
+        instance: String,
+        mapper: Mapper,
+        memory: Arc<MappingMemory>,
+        apart: Duration,
+    ) -> Self {
+        Self {
+            server,
+            instance,
+            mapper,
+            memory,
+            apart,
+            way: RwLock::default(),
+            checking: Mutex::default(),
+            is_too_large: AtomicBool::new(false),
+            // One with a capacity takes all its memory at once, whether or not anything is ever looked up.
+            met: Mutex::new(LruCache::unbounded()),
+            most_met: OnceLock::new(),
+        }
     }
 
     /// How bodies are had, if the gate is open.
@@ -112,11 +149,35 @@ impl Gate {
         if self.way().is_some() {
             return Ok(());
         }
+        // Also what a check looked up that then failed: nobody has believed it.
+        self.met().clear();
         let start = self.server_start()?;
         let first = download_digest(&self.server, &self.instance)?;
         self.server.metrics().count(Counter::MappingChecks);
         sleep(self.apart);
-        let (second, table) = self.second_download(first)?;
+        let table_bytes = self.take_table_memory(first);
+        let opened = self.open_after(start, first, table_bytes, agrees);
+        if let (Err(_), Some(bytes)) = (&opened, table_bytes) {
+            self.memory.give_back(bytes);
+        }
+        opened
+    }
+
+    /// The second download, and all that must agree then. The mapping is kept if it has memory.
+    fn open_after(
+        &self,
+        start: ServerStart,
+        first: Digest,
+        table_bytes: Option<usize>,
+        agrees: impl Fn(&MapLabels<'_>) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let (second, table) = match table_bytes {
+            None => (download_digest(&self.server, &self.instance)?, None),
+            Some(bytes) => {
+                let (second, table) = download_table(&self.server, &self.instance, bytes / TABLE_ENTRY_BYTES)?;
+                (second, Some(table))
+            }
+        };
         self.server.metrics().count(Counter::MappingChecks);
         let is_same = if self.mapper == Mapper::Server { first.is_near(second) } else { first == second };
         if !is_same {
@@ -126,8 +187,8 @@ impl Gate {
         self.check_run(start)?;
         let way = match (self.mapper, table) {
             (Mapper::Server, _) => Way::Server(start),
-            (Mapper::Client { .. }, Some(table)) => Way::Table(Arc::new(table)),
-            (Mapper::Client { .. }, None) => {
+            (Mapper::Client, Some(table)) => Way::Table(Arc::new(table)),
+            (Mapper::Client, None) => {
                 self.is_too_large.store(true, Ordering::Release);
                 Way::LookUp(start)
             }
@@ -140,18 +201,13 @@ impl Gate {
         Ok(())
     }
 
-    /// Downloads the mapping again, and keeps it if it is to be held here and fits.
-    fn second_download(&self, first: Digest) -> Result<(Digest, Option<Table>), Error> {
-        let Mapper::Client { limit_bytes } = self.mapper else {
-            return Ok((download_digest(&self.server, &self.instance)?, None));
-        };
-        let max_entries = limit_bytes / TABLE_ENTRY_BYTES;
-        let fits = usize::try_from(first.n_entries).is_ok_and(|n_entries| n_entries <= max_entries);
-        if !fits || self.is_too_large.load(Ordering::Acquire) {
-            return Ok((download_digest(&self.server, &self.instance)?, None));
+    /// Memory for the whole mapping, if it is to be held here and there is so much.
+    fn take_table_memory(&self, first: Digest) -> Option<usize> {
+        if self.mapper == Mapper::Server || self.is_too_large.load(Ordering::Acquire) {
+            return None;
         }
-        let (second, table) = download_table(&self.server, &self.instance, max_entries)?;
-        Ok((second, Some(table)))
+        let bytes = usize::try_from(first.n_entries).ok()?.checked_mul(TABLE_ENTRY_BYTES)?;
+        self.memory.take(bytes).then_some(bytes)
     }
 
     /// To be called after an answer that the server mapped: whether it was the run that passed the gate.
@@ -188,6 +244,7 @@ impl Gate {
         }
         // What was just found may be more than the LRU holds: it is taken from the sorted list.
         let fresh = |label: u64| found.binary_search_by_key(&label, |&(key, _)| key).ok().map(|at| found[at].1);
+        let most_met = *self.most_met.get_or_init(|| self.memory.take_half() / LRU_ENTRY_BYTES);
         let mut met = self.met();
         let bodies: Option<Vec<_>> = supervoxels
             .iter()
@@ -195,6 +252,9 @@ impl Gate {
             .collect();
         for (label, body) in found {
             met.put(label, body);
+            if met.len() > most_met {
+                met.pop_lru();
+            }
         }
         // Another thread may have pushed out what was met a moment ago.
         bodies.ok_or_else(|| self.loading("the looked-up bodies were pushed out".to_owned()))
@@ -224,5 +284,28 @@ impl Gate {
 
     fn met(&self) -> MutexGuard<'_, LruCache<u64, u64>> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::http_config::HttpConfig;
+    use super::*;
+
+    fn resident_bytes() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    #[test]
+    fn a_gate_that_was_never_asked_takes_no_memory() {
+        let server = Server::new("http://127.0.0.1:1", HttpConfig::default(), Arc::default()).unwrap();
+        let before = resident_bytes();
+        let memory = Arc::new(MappingMemory::new(1 << 30));
+        let gate = || Gate::new(server.clone(), String::new(), Mapper::Client, Arc::clone(&memory), Duration::ZERO);
+        let gates: Vec<_> = (0..20).map(|_| gate()).collect();
+        // Other tests run beside this one.
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 64 << 20, "{} gates take {grown} bytes", gates.len());
     }
 }

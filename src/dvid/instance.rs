@@ -12,7 +12,7 @@ use super::block_stream::parse_frames;
 use super::endpoint::{instance_path, size_and_offset};
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
-use super::gate::{Gate, MapLabels, Mapper, Way};
+use super::gate::{Gate, MapLabels, Mapper, MappingMemory, Way};
 use super::http::Server;
 use super::http_config::METADATA_LIMIT;
 use super::info::{InstanceInfo, InstanceKind, VoxelInfo};
@@ -22,7 +22,7 @@ use super::payload_error::PayloadError;
 use super::request::{Labels, Request};
 
 /// A sequential reader's request brings about so many bytes of gray voxels: measured, 2-4 MiB are best.
-const GRAY_REQUEST_BYTES: usize = 4 << 20;
+const GRAY_REQUEST_BYTES: usize = 2 << 20;
 /// The same for labels, which come compressed.
 const LABEL_REQUEST_BYTES: usize = 16 << 20;
 /// Blocks in one request at most, however small they are.
@@ -31,12 +31,12 @@ const MAX_BLOCKS_PER_REQUEST: usize = 64;
 const KEPT_BUFFER_BYTES: usize = 16 << 20;
 
 /// How the mapping of a labelmap is had.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct MappingOptions {
     /// Between two downloads of it.
     pub(super) apart: Duration,
-    /// Memory that it may take.
-    pub(super) limit_bytes: usize,
+    /// Memory that it shares with all others.
+    pub(super) memory: Arc<MappingMemory>,
 }
 
 /// An instance at a node, as a source of blocks.
@@ -74,11 +74,11 @@ impl Instance {
         let voxels = info.voxels.clone().map_err(|reason| malformed().with_source(reason))?;
         let grid = Grid::new(voxels.block_shape).ok_or_else(|| malformed().with_detail("blocks without extent"))?;
         let mapper = match freshness {
-            Freshness::Forever => Mapper::Client { limit_bytes: mapping.limit_bytes },
+            Freshness::Forever => Mapper::Client,
             Freshness::For(_) => Mapper::Server,
         };
         let gate = (voxels.kind == InstanceKind::LabelMap)
-            .then(|| Gate::new(server.clone(), path.clone(), mapper, mapping.apart));
+            .then(|| Gate::new(server.clone(), path.clone(), mapper, mapping.memory, mapping.apart));
         Ok(Self {
             verified: AtomicU64::new(server.n_connections()),
             is_replaced: AtomicBool::new(false),

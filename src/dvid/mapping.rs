@@ -81,22 +81,19 @@ impl Table {
 /// Downloads the mapping of an instance (`/api/node/<uuid>/<instance>`) once, without holding it.
 pub(super) fn download_digest(server: &Server, instance: &str) -> Result<Digest, Error> {
     let mut digest = Digest::default();
-    download(server, instance, |supervoxel, body| {
-        digest.add(supervoxel, body);
-        Ok(())
-    })?;
+    download(server, instance, |supervoxel, body| digest.add(supervoxel, body))?;
     Ok(digest)
 }
 
-/// Downloads the mapping of an instance once and keeps it, if it has at most `max_entries`.
-pub(super) fn download_table(server: &Server, instance: &str, max_entries: usize) -> Result<(Digest, Table), Error> {
+/// Downloads the mapping of an instance once and keeps it: the digest of all, and the first `n_entries`.
+pub(super) fn download_table(server: &Server, instance: &str, n_entries: usize) -> Result<(Digest, Table), Error> {
     let mut digest = Digest::default();
-    let mut entries = vec![];
+    let mut entries = Vec::with_capacity(n_entries);
     download(server, instance, |supervoxel, body| {
         digest.add(supervoxel, body);
-        entries.push((supervoxel, body));
-        let is_too_many = entries.len() > max_entries;
-        if is_too_many { Err(io::Error::other("the mapping grew beyond its memory")) } else { Ok(()) }
+        if entries.len() < n_entries {
+            entries.push((supervoxel, body));
+        }
     })?;
     let table = Table::new(entries).ok_or_else(|| {
         Error::new(ErrorKind::Malformed, mappings_path(instance)).with_detail("a supervoxel is listed twice")
@@ -108,7 +105,7 @@ fn mappings_path(instance: &str) -> String {
     format!("{instance}/mappings?format=binary")
 }
 
-fn download(server: &Server, instance: &str, mut entry: impl FnMut(u64, u64) -> io::Result<()>) -> Result<(), Error> {
+fn download(server: &Server, instance: &str, mut entry: impl FnMut(u64, u64)) -> Result<(), Error> {
     let path = mappings_path(instance);
     let ask =
         Ask { path: &path, body: None, first_byte: server.config().mapping_first_byte, limit: MAX_DOWNLOAD_BYTES };
@@ -120,7 +117,7 @@ fn download(server: &Server, instance: &str, mut entry: impl FnMut(u64, u64) -> 
             let (entries, rest) = piece[..filled].as_chunks::<ENTRY_BYTES>();
             for bytes in entries {
                 let (supervoxel, body) = bytes.split_at(8);
-                entry(number(supervoxel), number(body))?;
+                entry(number(supervoxel), number(body));
             }
             left_over = rest.len();
             if filled < PIECE_BYTES {

@@ -56,6 +56,6 @@ pub use pace::SlowRate;
 pub use payload::StoredForm;
 pub use payload_error::PayloadError;
 pub use repo_info::{InstanceEntry, NodeInfo, RepoInfo};
-pub use retry::{Decision, decide};
+pub use retry::{Decision, decide, jitter};
 pub use server_info::{ServerInfo, ServerStart};
 pub use token::TokenError;

@@ -1,7 +1,6 @@
 //! One node of a server, pinned at the mount: what it is, and the instances that are visible at it.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -14,6 +13,7 @@ use super::address::Address;
 use super::endpoint::instance_path;
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::Freshness;
+use super::gate::MappingMemory;
 use super::http::Server;
 use super::http_config::{HttpConfig, METADATA_LIMIT};
 use super::info::{InstanceInfo, NoVoxels};
@@ -21,7 +21,7 @@ use super::instance::{Instance, MappingOptions, info_at};
 use super::open_error::OpenError;
 use super::repo_info::{InstanceEntry, NodeInfo, RepoInfo};
 use super::resolve::{RefError, resolve};
-use super::retry::{Decision, decide};
+use super::retry::{Decision, decide, jitter};
 use super::server_info::{SERVER_INFO, ServerInfo};
 use super::server_time::unix_seconds;
 
@@ -35,7 +35,7 @@ pub struct NodeOptions {
     pub ttl: Duration,
     /// A node counts as locked so long after its commit: computations of its last writes may still land.
     pub settle: Duration,
-    /// Memory that the mapping of one labelmap may take.
+    /// Memory that the mappings of all labelmaps may take.
     pub mapping_limit_bytes: usize,
     /// Between the two downloads of a mapping that must agree.
     pub mapping_apart: Duration,
@@ -89,6 +89,7 @@ pub struct Node {
     /// Whether the data of this node will never change.
     is_settled: bool,
     http: Server,
+    mapping_memory: Arc<MappingMemory>,
     options: NodeOptions,
 }
 
@@ -137,6 +138,7 @@ impl Node {
             instances,
             is_settled,
             http: server,
+            mapping_memory: Arc::new(MappingMemory::new(options.mapping_limit_bytes)),
             options,
         })
     }
@@ -152,8 +154,7 @@ impl Node {
     /// # Errors
     /// If it has no voxels.
     pub fn instance(&self, info: &InstanceInfo) -> Result<Arc<Instance>, Error> {
-        let mapping =
-            MappingOptions { apart: self.options.mapping_apart, limit_bytes: self.options.mapping_limit_bytes };
+        let mapping = MappingOptions { apart: self.options.mapping_apart, memory: Arc::clone(&self.mapping_memory) };
         Instance::new(self.http.clone(), &self.uuid, info, self.freshness(info), mapping).map(Arc::new)
     }
 
@@ -332,12 +333,6 @@ impl Patience<'_> {
             }
         }
     }
-}
-
-/// A number in 0..1 that differs from call to call: the keys of a new hasher are random.
-fn jitter() -> f64 {
-    let [high, low, ..] = RandomState::new().hash_one(0).to_le_bytes();
-    f64::from(u16::from_le_bytes([high, low])) / 65536.0
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! When a failed request is tried again: a pure function of what happened.
+//! When a failed request is tried again: a pure function of what happened, and of a number that differs each time.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use super::error::{Error, ErrorKind};
@@ -41,6 +42,13 @@ pub fn decide(error: &Error, attempts: u32, jitter: f64) -> Decision {
     let doubled = FIRST_DELAY.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(LONGEST_DELAY);
     let asked = error.retry_after().unwrap_or_default().min(LONGEST_RETRY_AFTER);
     Decision::After(doubled.mul_f64(jitter.clamp(0.0, 1.0)).max(asked))
+}
+
+/// A number in 0..1 that differs from call to call: the keys of a new hasher are random.
+#[must_use]
+pub fn jitter() -> f64 {
+    let [high, low, ..] = RandomState::new().hash_one(0).to_le_bytes();
+    f64::from(u16::from_le_bytes([high, low])) / 65536.0
 }
 
 #[cfg(test)]

@@ -103,12 +103,13 @@ impl Coordinate {
         (0..3).all(|axis| self.0[axis] < other.0[axis])
     }
 
-    /// The product of the axes of a shape, exact for any shape.
+    /// The product of the axes of a shape: exact, or the largest number there is for shapes beyond that.
     ///
     /// An axis below zero counts as empty.
     #[must_use]
     pub fn product(self) -> u128 {
-        self.0.iter().map(|&n| u128::from(u64::try_from(n).unwrap_or(0))).product()
+        let axes = self.0.iter().map(|&n| u128::from(u64::try_from(n).unwrap_or(0)));
+        axes.fold(1, u128::saturating_mul)
     }
 
     /// The axes of a shape as array lengths, or `None` if one is negative.
@@ -202,6 +203,7 @@ mod tests {
     #[test]
     fn a_product_does_not_overflow() {
         assert_eq!(Coordinate::splat(1 << 40).product(), 1 << 120);
+        assert_eq!(Coordinate::splat(i64::MAX).product(), u128::MAX);
         assert_eq!(Coordinate::new(5, -1, 5).product(), 0);
     }
 }

@@ -52,10 +52,10 @@ impl VoxelBox {
         self.end
     }
 
-    /// Voxels along each axis.
+    /// Voxels along each axis, as far as they can be counted.
     #[must_use]
     pub fn shape(self) -> Coordinate {
-        self.end - self.begin
+        self.end.zip(self.begin, i64::saturating_sub)
     }
 
     /// Voxels in the box.
@@ -68,6 +68,12 @@ impl VoxelBox {
     #[must_use]
     pub fn is_empty(self) -> bool {
         !self.begin.all_lt(self.end)
+    }
+
+    /// The smallest box that holds both.
+    #[must_use]
+    pub fn united(self, other: Self) -> Self {
+        Self { begin: self.begin.min(other.begin), end: self.end.max(other.end) }
     }
 
     /// The voxels in both boxes; empty if they do not meet.

@@ -3,9 +3,32 @@
 use serde::Serialize;
 
 use crate::array::{ArraySpec, Level};
+use crate::voxels::Dtype;
 
 /// The spatial axes, slowest first.
 pub(super) const AXIS_NAMES: [&str; 3] = ["z", "y", "x"];
+
+/// The same of the three spatial axes in the order x, y, z.
+pub(super) fn to_xyz<T>([z, y, x]: [T; 3]) -> [T; 3] {
+    [x, y, z]
+}
+
+/// The corner of voxel 0 of every level, in nanometers.
+#[allow(clippy::cast_precision_loss)] // origins stay far below 2^53
+pub(super) fn corner_nm(spec: &ArraySpec) -> [f64; 3] {
+    let (origin, voxel_size) = (spec.origin().axes(), spec.voxel_size.nm());
+    std::array::from_fn(|axis| origin[axis] as f64 * voxel_size[axis])
+}
+
+/// The centre of voxel 0 of a level, in nanometers, if voxel 0 of level 0 has its centre where an array begins.
+///
+/// A voxel of a coarse level covers 2^s fine ones, and its centre lies in the middle of theirs.
+#[allow(clippy::cast_precision_loss)] // a factor is at most 2^20
+pub(super) fn centre_nm(spec: &ArraySpec, level: &Level) -> [f64; 3] {
+    let (corner, voxel_size) = (corner_nm(spec), spec.voxel_size.nm());
+    let middle = (level.scale.factor() as f64 - 1.0) / 2.0;
+    std::array::from_fn(|axis| corner[axis] + middle * voxel_size[axis])
+}
 
 /// What a level is called in every layout with levels.
 pub(super) fn path_of(level: usize) -> String {
@@ -58,6 +81,17 @@ pub(super) fn dimension_names(spec: &ArraySpec) -> Vec<&'static str> {
 /// Numbers of all axes, slowest first, from those of the spatial ones: channels come first, if there are any.
 pub(super) fn with_channels(spec: &ArraySpec, spatial: [i64; 3]) -> Vec<i64> {
     spec.channels.and_then(|n| i64::try_from(n).ok()).into_iter().chain(spatial).collect()
+}
+
+/// The type of a voxel as numpy spells it.
+pub(super) fn numpy_name(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::Uint8 => "|u1",
+        Dtype::Uint16 => "<u2",
+        Dtype::Uint32 => "<u4",
+        Dtype::Uint64 => "<u8",
+        Dtype::Float32 => "<f4",
+    }
 }
 
 /// A voxel size as integers, and their unit: nm, or pm if a component is no whole number of nm.

@@ -10,6 +10,7 @@ use crate::voxels::Dtype;
 use super::chunk_run::ChunkRun;
 use super::encoding::Encoding;
 use super::idat::{ChecksPiece, Idat};
+use super::shard::ShardIndex;
 use super::stored_blocks::StoredBlocks;
 
 /// A file of voxels: headers, dense boxes of voxels, and what lies between them, one section after the other.
@@ -26,12 +27,14 @@ pub struct VoxelFile {
 pub(super) enum Section {
     /// Bytes that follow from the array's spec.
     Bytes(Arc<[u8]>),
-    /// So many zeros.
-    Zeros(u64),
+    /// One byte, so many times.
+    Fill(u8, u64),
     /// A dense box of voxels.
     Dense(Dense),
     /// Dense boxes of one shape, in the order of a grid.
     Chunks(ChunkRun),
+    /// Where the chunks of a Zarr shard stand.
+    ShardIndex(ShardIndex),
     /// The data of a PNG picture.
     Idat(Idat),
 }
@@ -101,11 +104,14 @@ impl VoxelFile {
         let first = self.sections.partition_point(|&(end, _)| end <= range.start);
         let mut begin = first.checked_sub(1).map_or(0, |before| self.sections[before].0);
         for (end, section) in &self.sections[first..] {
-            let part = range.start.max(begin)..range.end.min(*end);
-            if part.is_empty() {
+            if begin >= range.end {
                 break;
             }
-            section.pieces(part.start - begin..part.end - begin, &mut pieces);
+            let part = range.start.max(begin)..range.end.min(*end);
+            // A section may be empty, such as a gap between two that join.
+            if !part.is_empty() {
+                section.pieces(part.start - begin..part.end - begin, &mut pieces);
+            }
             begin = *end;
         }
         pieces
@@ -117,9 +123,10 @@ impl Section {
     fn n_bytes(&self) -> Option<u64> {
         match self {
             Self::Bytes(bytes) => Some(bytes.len() as u64),
-            Self::Zeros(n) => Some(*n),
+            Self::Fill(_, n) => Some(*n),
             Self::Dense(dense) => dense.n_bytes(),
             Self::Chunks(chunks) => chunks.n_bytes(),
+            Self::ShardIndex(index) => Some(index.n_bytes()),
             Self::Idat(idat) => Some(idat.n_bytes()),
         }
     }
@@ -130,9 +137,10 @@ impl Section {
             Self::Bytes(bytes) => {
                 pieces.push(Piece::Bytes(bytes[in_memory(range.start)..in_memory(range.end)].to_vec()))
             }
-            Self::Zeros(_) => pieces.push(Piece::Bytes(vec![0; in_memory(range.end - range.start)])),
+            Self::Fill(byte, _) => pieces.push(Piece::Bytes(vec![*byte; in_memory(range.end - range.start)])),
             Self::Dense(dense) => pieces.push(dense.piece(range)),
             Self::Chunks(chunks) => chunks.pieces(range, pieces),
+            Self::ShardIndex(index) => pieces.push(Piece::Bytes(index.bytes(range))),
             Self::Idat(idat) => idat.pieces(range, pieces),
         }
     }
@@ -239,7 +247,7 @@ mod tests {
         assert_eq!(n_bytes([1 << 30, 1 << 10, 1 << 20]), None);
         assert_eq!(n_bytes([1 << 30, 1 << 10, (1 << 20) - 1]), Some((1 << 63) - (1 << 43)));
         assert_eq!(n_bytes([0, 0, 0]), Some(0));
-        assert_eq!(VoxelFile::new([Section::Zeros(1 << 62), Section::Zeros(1 << 62)]), None);
+        assert_eq!(VoxelFile::new([Section::Fill(0, 1 << 62), Section::Fill(0, 1 << 62)]), None);
     }
 
     /// The bytes of a file over voxels that are their own numbers.
@@ -261,7 +269,9 @@ mod tests {
         for encoding in [Encoding::Little, Encoding::Big] {
             let header: Arc<[u8]> = b"header!".as_slice().into();
             let middle = Section::Dense(dense([3, 4, 5], Dtype::Uint16, encoding));
-            let file = VoxelFile::new([Section::Bytes(header), middle, Section::Zeros(3)]).unwrap();
+            let gap = || Section::Fill(b'-', 0);
+            let file = VoxelFile::new([gap(), Section::Bytes(header), gap(), middle, Section::Fill(b'-', 3), gap()]);
+            let file = file.unwrap();
             let whole = rendered(&file, 0..file.n_bytes());
             assert_eq!(whole.len(), 7 + 120 + 3);
             let number = if encoding == Encoding::Big { u16::from_be_bytes } else { u16::from_le_bytes };

@@ -6,17 +6,22 @@ use crate::geometry::VoxelBox;
 use super::encoding::Encoding;
 use super::file::{Dense, Section, VoxelFile};
 use super::picture::Picture;
-use super::{png, tiff};
+use super::shard::Shard;
+use super::{n5, png, tiff};
 
 /// What the chunk files of a grid consist of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// The voxels alone, little-endian, one channel after the other.
     Raw,
+    /// A Zarr v3 shard: inner chunks, then their index.
+    Sharded(Shard),
     /// A TIFF picture.
     Tiff(Picture),
     /// A PNG picture.
     Png(Picture),
+    /// An N5 block: a header, then the voxels, big-endian.
+    N5,
 }
 
 /// What a chunk file is over.
@@ -33,8 +38,10 @@ impl Form {
     pub(super) fn file(&self, spec: &ArraySpec, held: Held) -> Option<VoxelFile> {
         match self {
             Self::Raw => VoxelFile::new(planes(spec, held, Encoding::Little)),
+            Self::Sharded(shard) => VoxelFile::new(shard.sections(spec, held)),
             Self::Tiff(picture) => tiff::file(spec, held, *picture).ok(),
             Self::Png(picture) => png::file(spec, held, *picture).ok(),
+            Self::N5 => n5::block(spec, held),
         }
     }
 }

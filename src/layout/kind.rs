@@ -1,14 +1,12 @@
-//! The layouts that there are, and what each consists of.
+//! The layouts that there are, and which of them a mount shows.
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::array::ArraySpec;
-use crate::voxels::Dtype;
 
-use super::chunk_grid::ChunkGrid;
-use super::file::VoxelFile;
-use super::{slices, zarr};
+use super::folder::{Entry, LeftOut};
+use super::{flat, hdf5, n5, precomputed, slices, webknossos, zarr, zarr3};
 
 /// A way to show an array as files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,35 +16,95 @@ pub enum LayoutKind {
         /// Voxels that a chunk reaches for along each axis.
         edge: u16,
     },
+    /// Zarr v3 with OME-NGFF 0.5, in shards.
+    Zarr3,
+    /// N5.
+    N5,
+    /// Neuroglancer precomputed.
+    Precomputed,
+    /// One HDF5 file with all levels.
+    Hdf5,
+    /// Files of whole levels without chunks: NPY, raw, NRRD, MetaImage.
+    Flat,
     /// Planes as pictures: TIFF and PNG.
     Slices,
+    /// What WEBKNOSSOS reads a Zarr tree by.
+    Webknossos,
 }
 
 /// The edge of the chunks of `volume.zarr`.
 const USUAL_EDGE: u16 = 64;
+/// The edge of the chunks of a second tree, for programs that list all chunks of an array.
+const LARGE_EDGE: u16 = 256;
+
+/// Flat files of larger levels are shown to those alone who ask for them.
+///
+/// Who reads a flat file from front to end needs each block once for every plane of voxels in it, so a whole layer of
+/// blocks has to stay in memory. In a cube of 64 GiB a layer of blocks of 64^3 has 1 GiB: the most memory that a mount
+/// takes unasked. Of a larger one each block would be fetched up to 64 times.
+const FLAT_LIMIT_BYTES: u64 = 64 << 30;
 
 impl LayoutKind {
+    /// `volume.zarr`.
+    pub(super) const USUAL: Self = Self::Zarr2 { edge: USUAL_EDGE };
+
+    /// The word that people choose it by; layouts that differ in a number alone have one word together.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Zarr2 { .. } => "zarr",
+            Self::Zarr3 => "zarr3",
+            Self::N5 => "n5",
+            Self::Precomputed => "precomputed",
+            Self::Hdf5 => "h5",
+            Self::Flat => "flat",
+            Self::Slices => "slices",
+            Self::Webknossos => "webknossos",
+        }
+    }
+
     /// What the layout is called in an instance's directory.
     #[must_use]
     pub fn name(self) -> String {
         match self {
             Self::Zarr2 { edge: USUAL_EDGE } => "volume.zarr".to_owned(),
             Self::Zarr2 { edge } => format!("volume-c{edge}.zarr"),
+            Self::Zarr3 => "volume-v3.zarr".to_owned(),
+            Self::N5 => "volume.n5".to_owned(),
+            Self::Precomputed => "precomputed".to_owned(),
+            Self::Hdf5 => "volume.h5".to_owned(),
+            Self::Flat => "flat".to_owned(),
             Self::Slices => "slices".to_owned(),
+            Self::Webknossos => webknossos::NAME.to_owned(),
         }
     }
 
     /// One line for people: what it is.
     #[must_use]
     pub fn title(self) -> String {
-        match self {
+        let title = match self {
             Self::Zarr2 { edge } => {
-                format!("Zarr v2 with OME-NGFF 0.4 metadata, chunks of about {edge}^3, not compressed")
+                return format!("Zarr v2 with OME-NGFF 0.4 metadata, chunks of about {edge}^3, not compressed");
             }
+            Self::Zarr3 => "Zarr v3 with OME-NGFF 0.5 metadata, in shards of up to 1024^3",
+            Self::N5 => "N5, blocks of about 64^3, not compressed",
+            Self::Precomputed => "neuroglancer precomputed, raw, in absolute DVID voxels",
+            Self::Hdf5 => "HDF5 (1.10 or later) with a dataset for each level, not compressed",
+            Self::Flat => "whole levels as .npy, .raw, .nhdr, .nrrd, .mhd: exactly the data, no padding",
             Self::Slices => {
-                "every plane as a picture, across z, y and x: TIFF has the exact values, PNG labels in colour"
-                    .to_owned()
+                "planes as pictures across z, y and x: .tif with the exact values, .png with labels in colour"
             }
+            Self::Webknossos => "what WEBKNOSSOS opens this directory by",
+        };
+        title.to_owned()
+    }
+
+    /// Whether it is a directory rather than one file.
+    #[must_use]
+    pub fn is_folder(self) -> bool {
+        match self {
+            Self::Zarr2 { .. } | Self::Zarr3 | Self::N5 | Self::Precomputed | Self::Flat | Self::Slices => true,
+            Self::Hdf5 | Self::Webknossos => false,
         }
     }
 
@@ -56,10 +114,16 @@ impl LayoutKind {
     ///
     /// # Errors
     /// If the layout cannot hold the array: why.
-    pub fn entry(self, spec: &ArraySpec, _options: &LayoutOptions) -> Result<Entry, LeftOut> {
+    pub fn entry(self, spec: &ArraySpec, options: &LayoutOptions) -> Result<Entry, LeftOut> {
         match self {
-            Self::Zarr2 { edge: _ } => zarr::folder(spec).map(Entry::Folder),
+            Self::Zarr2 { edge } => zarr::folder(spec, edge).map(Entry::Folder),
+            Self::Zarr3 => zarr3::folder(spec).map(Entry::Folder),
+            Self::N5 => n5::folder(spec).map(Entry::Folder),
+            Self::Precomputed => precomputed::folder(spec).map(Entry::Folder),
+            Self::Hdf5 => hdf5::file(spec).map(|file| Entry::File(Arc::new(file))),
+            Self::Flat => flat::folder(spec, options.flat_limit_bytes).map(Entry::Folder),
             Self::Slices => slices::folder(spec).map(Entry::Folder),
+            Self::Webknossos => webknossos::entry(spec, options),
         }
     }
 }
@@ -69,101 +133,40 @@ impl LayoutKind {
 pub struct LayoutOptions {
     /// The layouts, in the order in which their inodes are numbered.
     pub kinds: Vec<LayoutKind>,
+    /// A level with more bytes is not shown as flat files.
+    pub flat_limit_bytes: u64,
 }
 
 impl Default for LayoutOptions {
     fn default() -> Self {
-        Self { kinds: vec![LayoutKind::Zarr2 { edge: USUAL_EDGE }, LayoutKind::Slices] }
+        Self::all(&[LARGE_EDGE])
     }
 }
 
-/// Why a layout, or a part of it, does not show an array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LeftOut {
-    /// A chunk would be a file that no file system holds.
-    #[error("a file would have 2^63 bytes or more")]
-    TooLarge,
-    /// Offsets in a classic TIFF file have 32 bits.
-    #[error("a TIFF file would have 4 GiB or more")]
-    LargeTiff,
-    /// The length of a PNG chunk has 31 bits.
-    #[error("a PNG file would hold 2 GiB of pixels or more")]
-    LargePng,
-    /// libpng refuses it.
-    #[error("a PNG picture would have more than 1,000,000 pixels along a side")]
-    LongPng,
-    /// PNG has no floats, and no integers of more than 16 bits.
-    #[error("PNG has no pixels for {0} images")]
-    PngPixels(Dtype),
-    /// A picture has one channel, or red, green, blue and opacity.
-    #[error("a picture cannot have {0} channels of this type")]
-    PictureChannels(usize),
-}
-
-/// A directory of a layout.
-#[derive(Clone, Debug, Default)]
-pub struct Folder {
-    /// What has a fixed name.
-    pub entries: Vec<(String, Entry)>,
-    /// Chunks, whose names are made by arithmetic. No name is in two of the grids.
-    pub chunks: Vec<ChunkGrid>,
-    /// Parts that are not there, as patterns of paths in this directory, and why.
-    pub left_out: Vec<(String, LeftOut)>,
-}
-
-/// Something with a fixed name in a layout.
-#[derive(Clone, Debug)]
-pub enum Entry {
-    /// A directory.
-    Folder(Folder),
-    /// A file of metadata.
-    Document(Document),
-    /// A file of voxels.
-    File(Arc<VoxelFile>),
-}
-
-/// A file of metadata, which follows from the array's spec alone: it is written anew each time it is read.
-#[derive(Clone)]
-pub struct Document(Arc<dyn Fn(&ArraySpec) -> Vec<u8> + Send + Sync>);
-
-impl Document {
-    /// A document that `render` writes.
-    pub(super) fn new(render: impl Fn(&ArraySpec) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(render))
-    }
-
-    /// The bytes of the file. `spec` is the one whose folder named the document.
+impl LayoutOptions {
+    /// Every layout there is, with further Zarr v2 trees whose chunks reach for these edges.
     #[must_use]
-    pub fn render(&self, spec: &ArraySpec) -> Vec<u8> {
-        (self.0)(spec)
-    }
-}
-
-impl fmt::Debug for Document {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Document")
-    }
-}
-
-impl Folder {
-    /// A directory without chunks.
-    pub(super) fn of(entries: Vec<(String, Entry)>) -> Self {
-        Self { entries, ..Self::default() }
+    pub fn all(edges: &[u16]) -> Self {
+        let edges = BTreeSet::from_iter(edges.iter().copied().filter(|&edge| edge != USUAL_EDGE));
+        let mut kinds = vec![LayoutKind::USUAL];
+        kinds.extend(edges.into_iter().map(|edge| LayoutKind::Zarr2 { edge }));
+        kinds.extend([LayoutKind::Zarr3, LayoutKind::N5, LayoutKind::Precomputed, LayoutKind::Hdf5]);
+        kinds.extend([LayoutKind::Flat, LayoutKind::Slices, LayoutKind::Webknossos]);
+        Self { kinds, flat_limit_bytes: FLAT_LIMIT_BYTES }
     }
 
-    /// Adds a directory, unless it is empty, and what was left out of it.
-    pub(super) fn add(&mut self, name: &str, mut folder: Self) {
-        let left_out = std::mem::take(&mut folder.left_out);
-        self.left_out.extend(left_out.into_iter().map(|(pattern, reason)| (format!("{name}/{pattern}"), reason)));
-        if !(folder.entries.is_empty() && folder.chunks.is_empty()) {
-            self.entries.push((name.to_owned(), Entry::Folder(folder)));
-        }
+    /// Of these layouts those that one of the words means.
+    #[must_use]
+    pub fn only(mut self, words: &[impl AsRef<str>]) -> Self {
+        self.kinds.retain(|kind| words.iter().any(|word| word.as_ref() == kind.word()));
+        self
     }
-}
 
-impl Entry {
-    /// A file of metadata that `render` writes.
-    pub(super) fn document(render: impl Fn(&ArraySpec) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::Document(Document::new(render))
+    /// The words for these layouts, each once.
+    #[must_use]
+    pub fn words(&self) -> Vec<&'static str> {
+        let mut words: Vec<_> = self.kinds.iter().map(|kind| kind.word()).collect();
+        words.dedup();
+        words
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::array::ArraySpec;
 use crate::geometry::{Coordinate, VoxelBox};
 
 /// How the chunks of a grid are named.
@@ -9,6 +10,8 @@ use crate::geometry::{Coordinate, VoxelBox};
 pub(super) enum Naming {
     /// `<z>/<y>/<x>`: chunk indices as decimal numbers.
     Zyx,
+    /// `0/<z>/<y>/<x>`: all channels are in one chunk.
+    ChannelZyx,
     /// `<x>/<y>/<z>`
     Xyz,
     /// `<x>/<y>/<z>/0`: all channels are in one chunk.
@@ -34,10 +37,16 @@ pub(super) struct Place {
 }
 
 impl Naming {
+    /// How Zarr names chunks: an index for each axis, that of the channels first.
+    pub(super) fn of_zarr(spec: &ArraySpec) -> Self {
+        if spec.channels.is_some() { Self::ChannelZyx } else { Self::Zyx }
+    }
+
     /// The parts of a chunk's path: each with the axes that its name counts. Together they count each axis once.
     pub(super) fn steps(self) -> &'static [&'static [usize]] {
         match self {
             Self::Zyx => &[&[0], &[1], &[2]],
+            Self::ChannelZyx => &[&[], &[0], &[1], &[2]],
             Self::Xyz => &[&[2], &[1], &[0]],
             Self::XyzChannel => &[&[2], &[1], &[0], &[]],
             Self::Boxes | Self::Planes { .. } => &[&[0, 1, 2]],

@@ -4,7 +4,7 @@ use crate::array::{ArraySpec, Channels};
 use crate::geometry::VoxelBox;
 use crate::voxels::Dtype;
 
-use super::kind::LeftOut;
+use super::folder::LeftOut;
 
 /// A picture of a plane across one axis. The slower of the other two runs from top to bottom, the faster from left to
 /// right, so that the voxels of a plane stand in the picture in the array's own order.

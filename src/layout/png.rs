@@ -6,9 +6,9 @@ use crate::array::ArraySpec;
 
 use super::encoding::Encoding;
 use super::file::{Dense, Section, VoxelFile};
+use super::folder::LeftOut;
 use super::form::Held;
 use super::idat::{BEFORE_BLOCKS, Idat};
-use super::kind::LeftOut;
 use super::picture::{Picture, channels};
 use super::png_rows::{Pixel, Rows};
 

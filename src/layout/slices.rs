@@ -9,8 +9,8 @@ use crate::geometry::VoxelBox;
 
 use super::attributes::path_of;
 use super::chunk_grid::{ChunkGrid, GridParts};
+use super::folder::{Folder, LeftOut};
 use super::form::{Form, Held};
-use super::kind::{Folder, LeftOut};
 use super::naming::Naming;
 use super::picture::Picture;
 use super::{png, tiff};

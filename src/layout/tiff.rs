@@ -5,8 +5,8 @@ use crate::voxels::Dtype;
 
 use super::encoding::Encoding;
 use super::file::{Dense, Section, VoxelFile};
+use super::folder::LeftOut;
 use super::form::Held;
-use super::kind::LeftOut;
 use super::picture::{Picture, channels};
 
 /// Where the pixels begin.

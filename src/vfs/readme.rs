@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::layout::LayoutOptions;
+use crate::layout::{LayoutKind, LayoutOptions};
 
 use super::contents::InstanceFiles;
 use super::names::escape;
@@ -20,18 +20,21 @@ pub(super) fn readme(source: &str, instances: &[InstanceFiles], layouts: &Layout
     text += "  node.json   which server and version this is, its history and its instances\n";
     text += "  .dvidfs/    how this mount is doing: stats.json, metrics, errors.jsonl, config.json\n\n";
     text += "Each other directory is one data instance:\n\n";
-    text += "  info               DVID's own description\n";
-    text += "  attrs.json         shape, voxel size (nm), offset, levels, and what was left out and why\n";
-    text += "  neuroglancer.json  a layer, and a viewer state to paste\n";
+    text += "  info                        DVID's own description\n";
+    text += "  attrs.json                  shape, voxel size (nm), offset, levels, and what was left out and why\n";
+    text += "  neuroglancer.json           a layer, and a viewer state to paste\n";
     for kind in &layouts.kinds {
+        let name = if kind.is_folder() { format!("{}/", kind.name()) } else { kind.name() };
         // A string takes every write.
-        let _ = writeln!(text, "  {:<18} {}", format!("{}/", kind.name()), kind.title());
+        let _ = writeln!(text, "  {name:<27} {}", kind.title());
     }
-    text += "  supervoxels/       the same for a labelmap's supervoxels; the directory itself shows bodies\n\n";
+    text +=
+        "  supervoxels/                the same for a labelmap's supervoxels; the directory itself shows bodies\n\n";
     text += "Axes are z, y, x. The index in an array is the DVID voxel coordinate, except on an axis with data below 0, where\n\
              `offset` in attrs.json tells index 0. Level s0 is full resolution, each next one half as fine.\n\n";
-    if let Some(example) = example {
-        text += &how_to_open(&example);
+    let zarr = layouts.kinds.iter().find(|kind| matches!(kind, LayoutKind::Zarr2 { .. } | LayoutKind::Zarr3));
+    if let (Some(example), Some(zarr)) = (example, zarr) {
+        text += &how_to_open(&example, *zarr);
     }
     text += "Instances here (a name with % stands for one that no file can have):\n\n";
     for line in lines {
@@ -45,19 +48,20 @@ fn line_of(instance: &InstanceFiles) -> String {
     format!("  {}  ({}{what})\n", escape(&instance.name), instance.typename.escape_debug())
 }
 
-fn how_to_open(instance: &str) -> String {
+fn how_to_open(instance: &str, zarr: LayoutKind) -> String {
+    let (tree, driver) = (zarr.name(), zarr.word());
     format!(
         "To open one, with MOUNT for the path of this directory:\n\n\
          zarr (Python)\n    \
          import zarr\n    \
-         array = zarr.open(\"MOUNT/{instance}/volume.zarr/s0\", mode=\"r\")\n    \
+         array = zarr.open(\"MOUNT/{instance}/{tree}/s0\", mode=\"r\")\n    \
          array[0:64, 0:64, 0:64]\n\n\
          TensorStore (Python)\n    \
          import tensorstore\n    \
-         array = tensorstore.open({{\"driver\": \"zarr\", \"kvstore\": {{\"driver\": \"file\",\n        \
-         \"path\": \"MOUNT/{instance}/volume.zarr/s0\"}}}}, open=True).result()\n\n\
+         array = tensorstore.open({{\"driver\": \"{driver}\", \"kvstore\": {{\"driver\": \"file\",\n        \
+         \"path\": \"MOUNT/{instance}/{tree}/s0\"}}}}, open=True).result()\n\n\
          napari, with napari-ome-zarr\n    \
-         napari --plugin napari-ome-zarr MOUNT/{instance}/volume.zarr\n\n\
+         napari --plugin napari-ome-zarr MOUNT/{instance}/{tree}\n\n\
          A read that fails says so (an error, never zeros); .dvidfs/errors.jsonl has the reason.\n\n"
     )
 }

@@ -331,10 +331,15 @@ impl VirtualFs {
         found.unwrap_or_else(|| self.control.render(file))
     }
 
-    /// Records what failed.
+    /// Records what failed. An answer of another length fails, too: the kernel would take it for the file's end.
     fn recording(&self, ino: u64, window: Range<u64>, then: ThenBytes) -> array::ThenBytes {
         let (tree, journal, metrics) = (Arc::clone(&self.tree), Arc::clone(&self.journal), Arc::clone(&self.metrics));
         Box::new(move |result| {
+            let wanted = window.end - window.start;
+            let result = result.and_then(|bytes| match bytes.len() as u64 {
+                got if got == wanted => Ok(bytes),
+                got => Err(array::Error::WrongLength { got, wanted }),
+            });
             then(result.map_err(|source| {
                 let path = tree.path(ino);
                 metrics.count(Counter::FailedReads);
@@ -342,7 +347,7 @@ impl VirtualFs {
                     time: now().as_millis() as f64 / 1000.0,
                     path: path.clone(),
                     offset: window.start,
-                    size: window.end - window.start,
+                    size: wanted,
                     code: source.code(),
                     cause: Chain(&source).to_string(),
                 });

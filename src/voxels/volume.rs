@@ -40,7 +40,7 @@ impl Volume {
     /// # Errors
     /// If the number of bytes is not the shape times the size of a voxel.
     pub fn new(dtype: Dtype, shape: Coordinate, bytes: Vec<u8>) -> Result<Self, VolumeError> {
-        let wanted = shape.product() * dtype.itemsize() as u128;
+        let wanted = shape.product().saturating_mul(dtype.itemsize() as u128);
         if bytes.len() as u128 == wanted {
             Ok(Self { dtype, shape, bytes })
         } else {

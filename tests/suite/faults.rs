@@ -227,6 +227,7 @@ fn a_mapping_that_is_still_loaded_gives_no_wrong_body() {
             assert!(fs::read(&chunk.path).unwrap() == expected, "D23: wrong bodies in {}", chunk.path.display());
         }
     }
-    assert!(demo.count("mappings") >= 2, "the mapping was downloaded more than once");
+    // Two downloads open the gate; more of them show that it was kept closed.
+    assert!(demo.count("mappings") > 2, "the mapping was never seen half loaded");
     println!("D23 survived: 0 wrong bodies, {} downloads of the mapping", demo.count("mappings"));
 }

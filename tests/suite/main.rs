@@ -4,6 +4,7 @@
 mod faults;
 mod layering;
 mod mount_reads;
+mod n5;
 mod outages;
 mod semantics;
 mod support;

@@ -76,10 +76,14 @@ impl FetchBlocks for PureSource {
 }
 
 fn array() -> DvidArray {
-    let cache = BlockCache::new(CacheConfig::default(), Arc::new(Metrics::default()));
+    array_within(CacheConfig::default(), &Arc::default())
+}
+
+fn array_within(config: CacheConfig, metrics: &Arc<Metrics>) -> DvidArray {
+    let cache = BlockCache::new(config, Arc::clone(metrics));
     let source = cache.add_source(Arc::new(PureSource));
     let data = VoxelBox::new(Coordinate::new(-3, 2, -17), Coordinate::new(19, 23, 30)).unwrap();
-    let levels = vec![LevelSource { source: "pure".into(), block_shape: BLOCK }];
+    let levels = vec![LevelSource { source: "pure".into(), block_shape: BLOCK, extents: None }];
     let kind = (Dtype::Uint16, ArrayKind::Image);
     let size = VoxelSize::new([40.0, 4.0, 3.2]).unwrap();
     let spec = ArraySpec::new("pure".into(), View::Stored, kind, size, data, levels).unwrap();
@@ -196,4 +200,39 @@ fn without_the_feature_neuroglancer_is_no_such_module() {
     assert!(!array.can_neuroglance());
     assert_eq!(array.neuroglancer_layer().unwrap_err().name, "neuroglancer");
     assert_eq!(array.neuroglancer_source().unwrap_err().name, "neuroglancer");
+}
+
+#[test]
+fn a_box_that_no_memory_holds_is_an_error() {
+    let array = array();
+    for wanted in [
+        VoxelBox::from_shape(Coordinate::ZERO, Coordinate::splat(1 << 50)),
+        VoxelBox::new(Coordinate::splat(i64::MIN), Coordinate::splat(i64::MAX)),
+    ] {
+        assert!(matches!(array.read_voxels_or_fill(Scale::FULL, wanted.unwrap()), Err(Error::TooLarge(_))));
+    }
+}
+
+#[test]
+fn an_empty_box_is_read_at_once_however_deep_it_is() {
+    let array = array();
+    let none = VoxelBox::from_shape(Coordinate::ZERO, Coordinate::new(1 << 60, 0, 5)).unwrap();
+    assert_eq!(array.read_voxels_or_fill(Scale::FULL, none).unwrap().shape()[1], 0);
+}
+
+#[test]
+fn a_read_of_any_extent_stays_within_the_budget() {
+    let metrics = Arc::new(Metrics::default());
+    let memory_bytes = 16 << 10;
+    let array = array_within(CacheConfig { memory_bytes, ..CacheConfig::default() }, &metrics);
+    let data = array.spec().data;
+    let most_held = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| (0..20).for_each(|_| drop(array.read_voxels(Scale::FULL, data).unwrap())));
+        let mut most = 0;
+        while !reader.is_finished() {
+            most = most.max(metrics.get(crate::metrics::Counter::CacheHeldBytes));
+        }
+        most
+    });
+    assert!(most_held <= memory_bytes as u64, "{most_held} bytes were held");
 }

@@ -175,3 +175,20 @@ fn a_timeout_of_one_block_leaves_the_others_alone() {
     }
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
+
+#[test]
+fn a_panic_while_blocks_land_strands_nobody() {
+    let setup = Setup::new(
+        CacheConfig { max_connections: 1, most_connections: 1, patience: Duration::from_secs(2), ..quick() },
+        Fake::new(),
+    );
+    let fake = Arc::clone(&setup.fake);
+    setup.fake.set_script(move |number, _| {
+        fake.readiness_panics.store(number == 0, Ordering::SeqCst);
+        Act::Give
+    });
+    assert!(receive(&setup.start_view(View::Bodies, &row(6))).is_err());
+    // Neither the other blocks of the request nor the only fetch thread are lost.
+    check_answer(View::Bodies, &row(6), receive(&setup.start_view(View::Bodies, &row(6))));
+    assert_eq!(setup.metrics.get(Counter::Panics), 1);
+}

@@ -41,6 +41,8 @@ pub(super) struct Fake {
     /// So many attempts to make bodies ready fail first.
     pub(super) unprepared: usize,
     pub(super) decoded: AtomicUsize,
+    /// The next question whether a view is ready panics.
+    pub(super) readiness_panics: AtomicBool,
 }
 
 impl fmt::Debug for Fake {
@@ -69,6 +71,7 @@ impl Fake {
             prepared: AtomicUsize::new(0),
             unprepared: 0,
             decoded: AtomicUsize::new(0),
+            readiness_panics: AtomicBool::new(false),
         }
     }
 
@@ -176,6 +179,7 @@ impl FetchBlocks for Fake {
     }
 
     fn is_ready(&self, view: View) -> bool {
+        assert!(!self.readiness_panics.swap(false, Ordering::SeqCst), "a planted panic");
         view == View::Stored || self.ready.load(Ordering::SeqCst)
     }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::cache::CacheConfig;
 use crate::cache::key::{BlockKey, SourceId};
 use crate::cache::memory::{ENTRY_BYTES, Memory};
-use crate::dvid::{Block, View};
+use crate::dvid::{Block, Freshness, View};
 use crate::geometry::{Coordinate, Scale};
 use crate::metrics::Metrics;
 use crate::voxels::{Dtype, Volume};
@@ -170,4 +170,19 @@ fn a_read_larger_than_the_budget_is_served_all_the_same() {
         check_answer(view, &blocks, receive(&setup.start_view(view, &blocks)));
     }
     setup.wait_until("the budget holds", |setup| setup.cache.status().held_bytes <= 3 * BLOCK_BYTES);
+}
+
+#[test]
+fn a_read_of_many_slow_requests_ends_though_each_takes_longer_than_the_ttl() {
+    // Every block is out of date by the time at which the last one lands.
+    for ttl in [Duration::ZERO, Duration::from_millis(30)] {
+        let fake = Fake { freshness: Freshness::For(ttl), delay: Duration::from_millis(100), ..Fake::new() };
+        let config = CacheConfig { patience: Duration::from_secs(3), max_connections: 2, ..quick() };
+        let setup = Setup::new(config, fake);
+        let blocks: Vec<_> = (0..24).map(|x| at(0, 0, x)).collect();
+        for view in [View::Stored, View::Bodies] {
+            check_answer(view, &blocks, receive(&setup.start_view(view, &blocks)));
+        }
+        assert!(setup.fake.n_blocks() <= 3 * blocks.len(), "{}", setup.fake.n_blocks());
+    }
 }

@@ -1,6 +1,8 @@
 //! One stored block for several views, and views that have to be made ready first.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::cache::CacheConfig;
 use crate::dvid::{ErrorKind, View};
@@ -67,10 +69,43 @@ fn a_view_that_becomes_unready_is_made_ready_again() {
 
 #[test]
 fn patience_ends_for_a_mapping_too() {
-    let patience = std::time::Duration::from_millis(100);
+    let patience = Duration::from_millis(100);
     let fake = Fake { ready: AtomicBool::new(false), unprepared: usize::MAX, ..Fake::new() };
     let setup = Setup::new(CacheConfig { patience, ..quick() }, fake);
     let read = setup.start_view(View::Bodies, &row(1));
     assert_eq!(receive(&read).unwrap_err().kind(), ErrorKind::MappingLoading);
     check_answer(View::Stored, &row(1), setup.get(&row(1)));
+}
+
+#[test]
+fn a_read_whose_view_becomes_unready_under_it_has_it_made_ready_again() {
+    let fake = Fake { maps_here: false, ..Fake::new() };
+    let setup = Setup::new(quick(), fake);
+    let restarted = Arc::clone(&setup.fake);
+    // The fake refuses to be asked for bodies that are not ready, so a mere repetition fails.
+    setup.fake.set_script(move |number, _| {
+        if number > 0 {
+            return Act::Give;
+        }
+        restarted.ready.store(false, Ordering::SeqCst);
+        Act::Fail(ErrorKind::MappingLoading)
+    });
+    let read = setup.start_view(View::Bodies, &row(4));
+    assert!(receive(&read).is_ok());
+    assert_eq!(setup.fake.prepared.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_new_read_is_not_told_of_an_old_failure_that_would_have_passed() {
+    let patience = Duration::from_millis(150);
+    let fake = Fake { ready: AtomicBool::new(false), unprepared: usize::MAX, ..Fake::new() };
+    let setup = Setup::new(CacheConfig { patience, failure_memory: Duration::from_secs(5), ..quick() }, fake);
+    for _ in 0..2 {
+        let error = receive(&setup.start_view(View::Bodies, &row(1))).unwrap_err();
+        assert!(error.waited >= patience, "{:?}", error.waited);
+        // The last attempt ends without anybody who waits for it.
+        let n_prepared = setup.fake.prepared.load(Ordering::SeqCst);
+        setup.wait_until("it is tried once more", |setup| setup.fake.prepared.load(Ordering::SeqCst) > n_prepared);
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

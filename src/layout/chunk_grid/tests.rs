@@ -12,7 +12,7 @@ use crate::geometry::VoxelSize;
 use crate::voxels::Dtype;
 
 fn spec(block: [i64; 3], n_levels: usize, begin: [i64; 3], end: [i64; 3]) -> ArraySpec {
-    let source = LevelSource { source: String::new(), block_shape: block.into() };
+    let source = LevelSource { source: String::new(), block_shape: block.into(), extents: None };
     let data = VoxelBox::new(begin.into(), end.into()).unwrap();
     let kind = (Dtype::Uint8, ArrayKind::Image);
     ArraySpec::new(String::new(), View::Stored, kind, VoxelSize::UNIT, data, vec![source; n_levels]).unwrap()
@@ -176,6 +176,9 @@ fn each_naming_names_each_chunk_once() {
             assert!(zyx.contains(&(format!("/{}/{}/{}", parts[3], parts[2], parts[1]), held)), "{path}");
             assert!(parts[4..] == ["0"][..parts.len() - 4], "{path}");
         }
+    }
+    for (path, held) in walk(&named(&spec, Naming::ChannelZyx, None, level.stored), &spec) {
+        assert!(zyx.contains(&(path.strip_prefix("/0").unwrap().to_owned(), held)), "{path}");
     }
     let boxes = walk(&named(&spec, Naming::Boxes, Some(bounds), bounds), &spec);
     assert_eq!(boxes.iter().map(|(_, held)| held.n_voxels()).sum::<u128>(), bounds.n_voxels());

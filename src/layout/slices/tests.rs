@@ -8,7 +8,7 @@ use libdeflater::crc32;
 use proptest::prelude::*;
 
 use super::super::file::{Piece, VoxelFile, in_memory};
-use super::super::kind::Entry;
+use super::super::folder::Entry;
 use super::*;
 use crate::array::{ArrayKind, Channels, LevelSource};
 use crate::dvid::View;
@@ -16,7 +16,7 @@ use crate::geometry::{Coordinate, VoxelSize};
 use crate::voxels::Dtype;
 
 fn spec(dtype: Dtype, data: ([i64; 3], [i64; 3]), n_levels: usize, voxel_size: [f64; 3]) -> ArraySpec {
-    let source = LevelSource { source: String::new(), block_shape: Coordinate::splat(64) };
+    let source = LevelSource { source: String::new(), block_shape: Coordinate::splat(64), extents: None };
     let data = VoxelBox::new(data.0.into(), data.1.into()).unwrap();
     let kind = (dtype, if dtype == Dtype::Uint64 { ArrayKind::Labels } else { ArrayKind::Image });
     let size = VoxelSize::new(voxel_size).unwrap();

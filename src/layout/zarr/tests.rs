@@ -2,32 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::kind::Document;
+use super::super::chunk_grid::ChunkNode;
+use super::super::test_support::{check_text, documents, gray, labels, rgba, running_example, teravoxels};
 use super::*;
-use crate::array::LevelSource;
-use crate::dvid::View;
-use crate::geometry::{Coordinate, VoxelBox, VoxelSize};
-
-/// Data from (130, 1000, -70) to (280, 1130, 130) in blocks of 64^3, four levels.
-fn running_example(dtype: Dtype, kind: ArrayKind, voxel_size: [f64; 3]) -> ArraySpec {
-    let source = LevelSource { source: "grayscale".into(), block_shape: Coordinate::splat(64) };
-    let data = VoxelBox::new([130, 1000, -70].into(), [280, 1130, 130].into()).unwrap();
-    let size = VoxelSize::new(voxel_size).unwrap();
-    ArraySpec::new("grayscale".into(), View::Stored, (dtype, kind), size, data, vec![source; 4]).unwrap()
-}
-
-fn gray() -> ArraySpec {
-    running_example(Dtype::Uint8, ArrayKind::Image, [8.0; 3])
-}
-
-#[track_caller]
-fn check_text(written: &[u8], golden: &str) {
-    let bare = |text: &str| text.split_whitespace().collect::<String>();
-    let written = std::str::from_utf8(written).unwrap();
-    assert_eq!(bare(written), bare(golden));
-    serde_json::from_str::<Value>(written).unwrap();
-    assert!(written.ends_with('\n'));
-}
+use crate::array::ArrayKind;
+use crate::voxels::Dtype;
 
 const GOLDEN_ZATTRS: &str = r#"{"multiscales": [{"name": "grayscale",
   "axes": [{"name": "z", "type": "space", "unit": "nanometer"}, {"name": "y", "type": "space", "unit": "nanometer"}, {"name": "x", "type": "space", "unit": "nanometer"}],
@@ -46,19 +25,19 @@ const GOLDEN_S1_ZATTRS: &str = r#"{"offset": [0, 0, -4096], "voxel_size": [16, 1
 fn the_running_example_is_written_as_described() {
     check_text(&group(), r#"{"zarr_format":2}"#);
     check_text(&group_attrs(&gray()), GOLDEN_ZATTRS);
-    check_text(&array(&gray(), 0), GOLDEN_ZARRAY);
+    check_text(&array(&gray(), 0, 64), GOLDEN_ZARRAY);
     check_text(&array_attrs(&gray(), 1), GOLDEN_S1_ZATTRS);
-    let s3: Value = serde_json::from_slice(&array(&gray(), 3)).unwrap();
+    let s3: Value = serde_json::from_slice(&array(&gray(), 3, 64)).unwrap();
     assert_eq!(s3["shape"], serde_json::json!([35, 142, 81]));
 }
 
 #[test]
 fn labels_open_as_a_labels_layer() {
-    let labels = running_example(Dtype::Uint64, ArrayKind::Labels, [8.0; 3]);
+    let labels = labels();
     let golden = GOLDEN_ZATTRS.replace("mean", "mode");
     let golden = golden.strip_suffix('}').unwrap().to_owned() + r#", "image-label": {"version": "0.4"}}"#;
     check_text(&group_attrs(&labels), &golden);
-    check_text(&array(&labels, 0), &GOLDEN_ZARRAY.replace("|u1", "<u8"));
+    check_text(&array(&labels, 0, 64), &GOLDEN_ZARRAY.replace("|u1", "<u8"));
 }
 
 #[test]
@@ -79,31 +58,19 @@ fn sizes_that_are_no_whole_nanometers_are_written_in_picometers() {
 
 #[test]
 fn consolidated_metadata_repeats_each_file() {
-    let spec = gray();
-    let all: Value = serde_json::from_slice(&consolidated(&spec)).unwrap();
-    assert_eq!(all["zarr_consolidated_format"], 1);
-    let folder = folder(&spec).unwrap();
-    let mut n_documents = 0;
-    let mut check = |path: String, document: Document| {
-        let alone: Value = serde_json::from_slice(&document.render(&spec)).unwrap();
-        assert_eq!(all["metadata"][&path], alone, "{path}");
-        n_documents += 1;
-    };
-    for (name, entry) in folder.entries {
-        match entry {
-            Entry::Document(_) if name == ".zmetadata" => {}
-            Entry::Document(document) => check(name, document),
-            Entry::File(_) => panic!("{name} holds voxels"),
-            Entry::Folder(level) => {
-                for (inner, entry) in level.entries {
-                    let Entry::Document(document) = entry else { panic!("{inner} is a directory") };
-                    check(format!("{name}/{inner}"), document);
-                }
-            }
+    for edge in [64, 256] {
+        let spec = gray();
+        let all: Value = serde_json::from_slice(&consolidated(&spec, edge)).unwrap();
+        assert_eq!(all["zarr_consolidated_format"], 1);
+        let mut documents = documents(folder(&spec, edge).unwrap());
+        documents.retain(|(path, _)| path != ".zmetadata");
+        assert_eq!(documents.len(), 2 + 2 * 4);
+        assert_eq!(documents.len(), all["metadata"].as_object().unwrap().len());
+        for (path, document) in documents {
+            let alone: Value = serde_json::from_slice(&document.render(&spec)).unwrap();
+            assert_eq!(all["metadata"][&path], alone, "{path}");
         }
     }
-    assert_eq!(n_documents, all["metadata"].as_object().unwrap().len());
-    assert_eq!(n_documents, 2 + 2 * 4);
 }
 
 #[test]
@@ -116,6 +83,62 @@ fn every_dtype_has_its_numpy_name() {
         (Dtype::Float32, "<f4"),
     ];
     for (dtype, name) in names {
-        check_text(&array(&running_example(dtype, ArrayKind::Image, [8.0; 3]), 0), &GOLDEN_ZARRAY.replace("|u1", name));
+        let spec = running_example(dtype, ArrayKind::Image, [8.0; 3]);
+        check_text(&array(&spec, 0, 64), &GOLDEN_ZARRAY.replace("|u1", name));
     }
+}
+
+#[test]
+fn large_chunks_are_those_of_the_description() {
+    let chunks = [[256; 3], [192, 256, 256], [128, 256, 192], [64, 192, 128]];
+    for (level, chunk) in chunks.into_iter().enumerate() {
+        let zarray: Value = serde_json::from_slice(&array(&gray(), level, 256)).unwrap();
+        assert_eq!(zarray["chunks"], serde_json::json!(chunk), "s{level}");
+    }
+}
+
+/// Written by zarr-python 3.1.6: an array of this shape in chunks of 256^3.
+const TERAVOXELS_S0: &str = r#"{"shape": [29888, 39744, 49024], "chunks": [256, 256, 256], "dtype": "|u1", "fill_value": 0, "order": "C", "filters": null, "dimension_separator": "/", "compressor": null, "zarr_format": 2}"#;
+
+#[test]
+fn a_volume_of_58_teravoxels_is_described_as_zarr_does() {
+    let zarray: Value = serde_json::from_slice(&array(&teravoxels(), 0, 256)).unwrap();
+    assert_eq!(zarray, serde_json::from_str::<Value>(TERAVOXELS_S0).unwrap());
+    let grid = chunks_of("s0", &teravoxels(), 256);
+    assert_eq!(grid.n_chunks(), 117 * 156 * 192);
+    let (spec, node) = (teravoxels(), find(&grid, &["116", "155", "191"]).unwrap());
+    assert_eq!(grid.file(&spec, node).unwrap().n_bytes(), 1 << 24);
+    assert_eq!(find(&grid, &["117"]), None);
+}
+
+#[test]
+fn channels_are_the_first_axis_and_lie_in_one_chunk() {
+    let golden = GOLDEN_ZARRAY.replace("[280,", "[4, 280,").replace("[64, 64", "[4, 64, 64");
+    check_text(&array(&rgba(), 0, 64), &golden);
+    let attrs: Value = serde_json::from_slice(&array_attrs(&rgba(), 0)).unwrap();
+    assert_eq!(attrs["axis_names"], serde_json::json!(["c^", "z", "y", "x"]));
+    assert_eq!(attrs["_ARRAY_DIMENSIONS"], serde_json::json!(["c", "z", "y", "x"]));
+    assert_eq!(attrs["offset"], serde_json::json!([0, 0, -4096]));
+    let ome: Value = serde_json::from_slice(&group_attrs(&rgba())).unwrap();
+    let multiscale = &ome["multiscales"][0];
+    assert_eq!(multiscale["axes"][0], serde_json::json!({"name": "c", "type": "channel"}));
+    let s1 = &multiscale["datasets"][1]["coordinateTransformations"];
+    assert_eq!(s1[0]["scale"], serde_json::json!([1.0, 16.0, 16.0, 16.0]));
+    assert_eq!(s1[1]["translation"], serde_json::json!([0.0, 4.0, 4.0, -4092.0]));
+    let (spec, grid) = (rgba(), chunks_of("s0", &rgba(), 64));
+    let chunk = find(&grid, &["0", "2", "15", "6"]).unwrap();
+    assert_eq!(grid.file(&spec, chunk).unwrap().n_bytes(), 4 * 64 * 64 * 64);
+    assert_eq!(find(&grid, &["1"]), None);
+    assert_eq!(find(&grid, &["2", "15", "6"]), None);
+}
+
+/// The chunks in a folder of the directory.
+fn chunks_of(path: &str, spec: &ArraySpec, edge: u16) -> ChunkGrid {
+    let found = folder(spec, edge).unwrap().entries.into_iter().find(|(name, _)| name == path).unwrap().1;
+    let Entry::Folder(level) = found else { panic!("{path} is a file") };
+    level.chunks.into_iter().next().unwrap()
+}
+
+fn find(grid: &ChunkGrid, path: &[&str]) -> Option<ChunkNode> {
+    path.iter().try_fold(None, |at, name| grid.child_named(at, name).map(Some))?
 }

@@ -81,7 +81,7 @@ impl ReadVoxels for Model {
 }
 
 fn model(name: &str, dtype: Dtype, data: ([i64; 3], [i64; 3]), n_levels: usize, freshness: Freshness) -> Arc<Model> {
-    let source = LevelSource { source: name.into(), block_shape: Coordinate::splat(32) };
+    let source = LevelSource { source: name.into(), block_shape: Coordinate::splat(32), extents: None };
     let kind = (dtype, if dtype == Dtype::Uint64 { ArrayKind::Labels } else { ArrayKind::Image });
     let data = VoxelBox::new(data.0.into(), data.1.into()).unwrap();
     let size = VoxelSize::new([8.0; 3]).unwrap();
@@ -120,12 +120,10 @@ const MTIME_S: i64 = 1_400_000_000;
 const TTL: Freshness = Freshness::For(Duration::from_secs(5));
 
 fn mount(instances: Vec<InstanceFiles>) -> VirtualFs {
-    let mut layouts = LayoutOptions::default();
-    layouts.kinds.retain(|kind| kind.name() == "volume.zarr");
-    mount_as(instances, layouts)
+    mount_in(instances, LayoutOptions::all(&[]).only(&["zarr"]))
 }
 
-fn mount_as(instances: Vec<InstanceFiles>, layouts: LayoutOptions) -> VirtualFs {
+fn mount_in(instances: Vec<InstanceFiles>, layouts: LayoutOptions) -> VirtualFs {
     let metrics = Arc::new(Metrics::default());
     VirtualFs::new(Contents {
         source: "http://localhost:8000/28841c:master".into(),

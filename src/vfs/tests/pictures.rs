@@ -10,7 +10,7 @@ use super::*;
 fn pictures(instances: Vec<InstanceFiles>) -> VirtualFs {
     let mut layouts = LayoutOptions::default();
     layouts.kinds.retain(|kind| kind.name() == "slices");
-    mount_as(instances, layouts)
+    mount_in(instances, layouts)
 }
 
 /// The answer of a read that may come later, or nothing if the read was dropped.

@@ -170,3 +170,34 @@ fn a_control_file_stays_as_it_was_at_open() {
     // Files that have no snapshot have no handle either.
     assert_eq!(fs.open(find(&fs, "README.txt").unwrap().ino).unwrap().fh, 0);
 }
+
+#[test]
+fn files_of_whole_levels_read_to_their_end_and_large_ones_are_named_in_attrs() {
+    let gray = gray();
+    let layouts = LayoutOptions { flat_limit_bytes: 15 * 20 * 40, ..LayoutOptions::all(&[]).only(&["h5", "flat"]) };
+    let fs = mount_in(vec![with_voxels(&gray, None)], layouts);
+    let attrs = read_json(&fs, "gray/attrs.json");
+    assert_eq!(attrs["layouts"], json!(["volume.h5", "flat"]));
+    let why = "a flat file would have 96000 bytes, and --flat-limit is 12000";
+    assert_eq!(attrs["layouts_left_out"], json!({"flat/s0": why}));
+    let names: Vec<_> = list(&fs, find(&fs, "gray/flat").unwrap().ino, 9).into_iter().map(|listed| listed.0).collect();
+    assert_eq!(names, [".", "..", "s1.mhd", "s1.nhdr", "s1.npy", "s1.nrrd", "s1.raw"]);
+
+    let raw = read_all(&fs, find(&fs, "gray/flat/s1.raw").unwrap().ino, 1000);
+    let data = VoxelBox::new([20, 50, -35].into(), [35, 70, 5].into()).unwrap();
+    let expected: Vec<u8> = data.indices().map(|voxel| model_voxel(&gray.spec, 1, voxel).to_le_bytes()[0]).collect();
+    assert_eq!(raw, expected);
+    for name in ["npy", "nrrd"] {
+        let file = read_all(&fs, find(&fs, &format!("gray/flat/s1.{name}")).unwrap().ino, 5000);
+        assert_eq!(file[4096..], expected);
+    }
+    // 2 * 3 * 3 chunks of the first level and 1 * 2 * 2 of the second, each whole.
+    let h5 = find(&fs, "gray/volume.h5").unwrap();
+    assert_eq!(h5.size, 4096 + (2 * 3 * 3 + 2 * 2) * (1 << 18));
+    let whole = read_all(&fs, h5.ino, 99_991);
+    assert_eq!(whole.len() as u64, h5.size);
+    // The last chunk of the last level begins at (0, 64, 0) of it.
+    let last = VoxelBox::from_shape([0, 64, 0].into(), Coordinate::splat(64)).unwrap();
+    let expected: Vec<u8> = last.indices().map(|voxel| model_voxel(&gray.spec, 1, voxel).to_le_bytes()[0]).collect();
+    assert!(whole[whole.len() - expected.len()..] == expected);
+}

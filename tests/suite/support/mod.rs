@@ -5,4 +5,4 @@ mod mounted;
 mod oracle;
 
 pub(crate) use mounted::{Mounted, mount_tests_can_run, time_limit};
-pub(crate) use oracle::{Chunk, chunk_of, file_values, levels};
+pub(crate) use oracle::{Chunk, Level, chunk_of, file_values, levels};

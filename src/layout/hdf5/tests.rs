@@ -1,0 +1,313 @@
+//! The header against what libhdf5 2.0.0 writes for the same datasets, and the chunks against a loop over voxels.
+
+use proptest::prelude::*;
+
+use super::super::numbered::{header as first_bytes, image, read, running_example, teravoxels, voxel_bytes};
+use super::lookup3::lookup3;
+use super::*;
+use crate::geometry::{Coordinate, VoxelBox};
+use crate::voxels::Dtype;
+
+/// A message of an object header: type, flags, body.
+type Message = (u8, u8, Vec<u8>);
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+/// The messages of the object header at an address, once its checksum is right.
+fn messages(file: &[u8], at: u64) -> Vec<Message> {
+    let header = &file[usize::try_from(at).unwrap()..];
+    assert_eq!(&header[..6], b"OHDR\x02\x02");
+    let end = 10 + usize::try_from(number(&header[6..10])).unwrap();
+    assert_eq!(number(&header[end..end + 4]), u64::from(lookup3(&header[..end])));
+    let (mut at, mut messages) = (10, Vec::new());
+    while at < end {
+        let body = at + 4..at + 4 + usize::try_from(number(&header[at + 1..at + 3])).unwrap();
+        messages.push((header[at], header[at + 3], header[body.clone()].to_vec()));
+        at = body.end;
+    }
+    assert_eq!(at, end);
+    messages
+}
+
+/// Name and address of each dataset.
+fn links(file: &[u8]) -> Vec<(String, u64)> {
+    assert_eq!(number(&file[36..44]), ROOT);
+    let link = |(kind, _, body): Message| {
+        let end = 3 + usize::from(*body.get(2)?);
+        (kind == 0x06).then(|| (String::from_utf8(body[3..end].to_vec()).unwrap(), number(&body[end..])))
+    };
+    messages(file, ROOT).into_iter().filter_map(link).collect()
+}
+
+/// Where the chunks of a dataset begin, as the last 8 bytes of its layout tell.
+fn chunks_at(messages: &[Message]) -> u64 {
+    let (_, _, layout) = messages.iter().find(|(kind, ..)| *kind == 0x08).unwrap();
+    number(&layout[layout.len() - 8..])
+}
+
+fn metadata(spec: &ArraySpec) -> Vec<u8> {
+    first_bytes(&file(spec).unwrap())
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// A dataspace without the maximal dimensions, which libhdf5 writes after the others and which are the same.
+fn without_maximum(dataspace: &[u8]) -> Vec<u8> {
+    let n = 8 * usize::from(dataspace[1]);
+    assert_eq!((dataspace[2], &dataspace[4..4 + n]), (1, &dataspace[4 + n..4 + 2 * n]));
+    [&[2, dataspace[1], 0, 1], &dataspace[4..4 + n], &dataspace[4 + 2 * n..]].concat()
+}
+
+/// A message as libhdf5 writes it, in the spelling of this layout.
+fn from_libhdf5(kind: u8, flags: u8, hex: &str) -> Message {
+    let mut body = bytes(hex);
+    if kind == 0x01 {
+        body = without_maximum(&body);
+    }
+    if kind == 0x0c {
+        let [name, datatype] = [2, 4].map(|at| usize::from(body[at]));
+        let at = 9 + name + datatype;
+        let dataspace = without_maximum(&body[at..]);
+        body.truncate(at);
+        body.extend(dataspace);
+        body[6] = 12;
+    }
+    (kind, flags, body)
+}
+
+#[test]
+fn superblocks_are_those_of_a_file_that_hdf5_opened() {
+    let expected = [
+        (4096, "894844460d0a1a0a030808000000000000000000ffffffffffffffff0010804303e70100300000000000000092ffc8a3"),
+        (8192, "894844460d0a1a0a030808000000000000000000ffffffffffffffff0020804303e70100300000000000000044a9ef58"),
+    ];
+    for (chunks_begin, hex) in expected {
+        assert_eq!(superblock(535_476_180_090_880 + chunks_begin, 48), bytes(hex));
+    }
+    // As libhdf5 wrote it.
+    let hex = "894844460d0a1a0a030808000000000000000000ffffffffffffffff00cb8f1200000000300000000000000097e74fa9";
+    assert_eq!(superblock(0x128f_cb00, 48), bytes(hex));
+}
+
+/// The messages of `s0` of the running example.
+const S0: [(u8, u8, &str); 11] = [
+    (
+        0x01,
+        0,
+        "02030101180100000000000070040000000000008802000000000000180100000000000070040000000000008802000000000000",
+    ),
+    (0x03, 1, "100000000100000000000800"),
+    (0x05, 1, "0305"),
+    (0x08, 0, "040200040140404001020010000000000000"),
+    (
+        0x0c,
+        0,
+        "03000b000c00140000766f78656c5f73697a65001008000008000000000040000201010103000000000000000300000000000000080000000000000008000000000000000800000000000000",
+    ),
+    (
+        0x0c,
+        0,
+        "03000b000c001400007265736f6c7574696f6e001008000008000000000040000201010103000000000000000300000000000000080000000000000008000000000000000800000000000000",
+    ),
+    (
+        0x0c,
+        0,
+        "030007000c001400006f66667365740010080000080000000000400002010101030000000000000003000000000000000000000000000000000000000000000000f0ffffffffffff",
+    ),
+    (
+        0x0c,
+        0,
+        "030006000800140000756e69747300130000000300000002010101030000000000000003000000000000006e6d006e6d006e6d00",
+    ),
+    (
+        0x0c,
+        0,
+        "03000b000800140000617869735f6e616d657300130000000200000002010101030000000000000003000000000000007a0079007800",
+    ),
+    (
+        0x0c,
+        0,
+        "03000600080014000074797065730013000000060000000201010103000000000000000300000000000000737061636500737061636500737061636500",
+    ),
+    (
+        0x0c,
+        0,
+        "030010001400140000656c656d656e745f73697a655f756d0011203f000800000000004000340b0034ff0300000201010103000000000000000300000000000000fca9f1d24d62803ffca9f1d24d62803ffca9f1d24d62803f",
+    ),
+];
+
+#[test]
+fn the_running_example_has_the_messages_that_libhdf5_writes() {
+    let metadata = metadata(&running_example());
+    let links = links(&metadata);
+    assert_eq!(links.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["s0", "s1", "s2", "s3"]);
+    let expected = S0.map(|(kind, flags, hex)| from_libhdf5(kind, flags, hex));
+    assert_eq!(messages(&metadata, links[0].1), expected);
+    let root = &messages(&metadata, ROOT)[..3];
+    let link = format!("0100027330{}", links[0].1.to_le_bytes().map(|byte| format!("{byte:02x}")).concat());
+    assert_eq!(
+        root,
+        [(0x02, 0, bytes("0000ffffffffffffffffffffffffffffffff")), (0x0a, 1, bytes("0000")), (0x06, 0, bytes(&link))]
+    );
+    // Coarser levels differ in their shapes and sizes alone.
+    let s1 = messages(&metadata, links[1].1);
+    let dims = "020301018c000000000000003802000000000000440100000000000\
+                08c0000000000000038020000000000004401000000000000";
+    assert_eq!(s1[0], from_libhdf5(0x01, 0, dims));
+    assert_eq!((&s1[1..3], &s1[7..10]), (&expected[1..3], &expected[7..10]));
+    assert_eq!(&s1[6].2[s1[6].2.len() - 24..], [0, 0, -4096].map(i64::to_le_bytes).concat());
+}
+
+#[test]
+fn chunks_follow_level_by_level_from_pages_on() {
+    let spec = running_example();
+    let metadata = metadata(&spec);
+    // Chunks of each level, over shapes (280, 1136, 648), (140, 568, 324), (70, 284, 162) and (35, 142, 81).
+    let n_chunks = [5 * 18 * 11, 3 * 9 * 6, 2 * 5 * 3, 3 * 2];
+    let mut at = 4096;
+    for ((_, header), n) in links(&metadata).into_iter().zip(n_chunks) {
+        assert_eq!(chunks_at(&messages(&metadata, header)), at);
+        at += n << 18;
+    }
+    assert_eq!(file(&spec).unwrap().n_bytes(), at);
+    assert_eq!(number(&metadata[28..36]), at);
+}
+
+#[test]
+fn types_and_large_chunks_are_those_that_libhdf5_writes() {
+    let cases = [
+        (Dtype::Uint8, "100000000100000000000800", "01"),
+        (Dtype::Uint16, "100000000200000000001000", "02"),
+        (Dtype::Uint32, "100000000400000000002000", "04"),
+        (Dtype::Uint64, "100000000800000000004000", "08"),
+        (Dtype::Float32, "11201f000400000000002000170800177f000000", "04"),
+    ];
+    for (dtype, datatype, itemsize) in cases {
+        let mut spec = image(dtype, 1, [0; 3], [300, 7, 8]);
+        spec.channels = Some(4);
+        spec.levels[0].chunk_shape = Coordinate::new(300, 2, 3);
+        let metadata = metadata(&spec);
+        let found = messages(&metadata, links(&metadata)[0].1);
+        let dims = "04000000000000002c0100000000000007000000000000000800000000000000";
+        assert_eq!(found[0], from_libhdf5(0x01, 0, &format!("02040101{dims}{dims}")));
+        assert_eq!(found[1], (0x03, 1, bytes(datatype)));
+        let layout = format!("040200050204002c0102000300{itemsize}00020010000000000000");
+        assert_eq!(found[3], (0x08, 0, bytes(&layout)));
+        // Attributes of sizes are of the three spatial axes; names and types are of all.
+        let ends_with = |at: usize, end: &[u8]| assert!(found[at].2.ends_with(end), "{at}: {:?}", found[at]);
+        ends_with(4, &[8_u64.to_le_bytes(); 3].concat());
+        ends_with(8, b"c^\0z\0\0y\0\0x\0\0");
+        ends_with(9, b"channel\0space\0\0\0space\0\0\0space\0\0\0");
+    }
+}
+
+#[test]
+fn sizes_that_are_no_whole_nanometers_are_written_in_picometers() {
+    let mut spec = running_example();
+    spec.voxel_size = crate::geometry::VoxelSize::new([0.5, 3.2, 4.0]).unwrap();
+    let metadata = metadata(&spec);
+    let s0 = messages(&metadata, links(&metadata)[0].1);
+    let integers = |values: [i64; 3]| values.map(i64::to_le_bytes).concat();
+    assert!(s0[4].2.ends_with(&integers([500, 3200, 4000])));
+    assert!(s0[6].2.ends_with(&integers([0, 0, -2_048_000])));
+    assert!(s0[7].2.ends_with(b"pm\0pm\0pm\0"));
+    assert!(s0[10].2.ends_with(&[0.0005_f64, 0.0032, 0.004].map(f64::to_le_bytes).concat()));
+}
+
+#[test]
+fn a_volume_of_58_teravoxels_has_a_header_of_two_pages() {
+    let spec = teravoxels();
+    let metadata = metadata(&spec);
+    let at: Vec<_> = links(&metadata).iter().map(|(_, header)| chunks_at(&messages(&metadata, *header))).collect();
+    assert_eq!((at.len(), at[0], at[1]), (8, 8192, 8192 + 468 * 622 * 766 * (64 * 64 * 64)));
+    assert_eq!(file(&spec).unwrap().n_bytes(), 66_810_699_849_728);
+}
+
+#[test]
+fn twenty_levels_stand_in_one_file() {
+    let spec = image(Dtype::Uint64, 20, [0; 3], [40_000; 3]);
+    let file = file(&spec).unwrap();
+    let metadata = first_bytes(&file);
+    let links = links(&metadata);
+    assert_eq!((links.len(), links[19].0.as_str()), (20, "s19"));
+    let last = chunks_at(&messages(&metadata, links[19].1));
+    // One voxel is left, in one chunk.
+    assert_eq!(last + 8 * (1 << 18), file.n_bytes());
+}
+
+#[test]
+fn what_hdf5_cannot_hold_is_left_out() {
+    let mut spec = running_example();
+    spec.levels[2].chunk_shape = Coordinate::new(1 << 10, 1 << 11, 1 << 11);
+    assert_eq!(file(&spec), Err(LeftOut::LargeChunk(4)));
+    // Only the padding of the last chunks makes it too large.
+    let end = [1 << 21, 1 << 21, (1 << 21) - 1];
+    let mut spec = image(Dtype::Uint8, 1, [0; 3], end);
+    assert_eq!(file(&spec), Err(LeftOut::TooLarge));
+    spec.levels[0].shape = spec.levels[0].shape - Coordinate::new(0, 0, 64);
+    assert!(file(&spec).is_ok());
+    spec.levels[0].origin = Coordinate::new(i64::MIN >> 1, 0, 0);
+    assert_eq!(file(&spec), Err(LeftOut::FarOffset));
+}
+
+/// The chunks of a level one behind the other, voxel by voxel.
+fn chunks(spec: &ArraySpec, level: usize) -> Vec<u8> {
+    let described = &spec.levels[level];
+    let chunk = described.chunk_shape;
+    let grid = VoxelBox::from_shape(Coordinate::ZERO, described.shape.div_ceil(chunk)).unwrap();
+    let mut bytes = Vec::new();
+    for index in grid.indices() {
+        let voxels = VoxelBox::from_shape(described.origin + index * chunk, chunk).unwrap();
+        for channel in 0..spec.n_channels() {
+            for voxel in voxels.indices() {
+                bytes.extend(voxel_bytes(spec, level, voxel, channel..channel + 1));
+            }
+        }
+    }
+    bytes
+}
+
+/// The whole file: its metadata, and chunks where the metadata have them.
+fn whole(spec: &ArraySpec) -> Vec<u8> {
+    let mut whole = metadata(spec);
+    for (level, (_, header)) in links(&whole).into_iter().enumerate() {
+        let at = usize::try_from(chunks_at(&messages(&whole, header))).unwrap();
+        assert_eq!(at % 4096, 0);
+        whole.resize(at, 0);
+        whole.extend(chunks(spec, level));
+    }
+    whole
+}
+
+proptest! {
+    #[test]
+    fn any_range_is_the_same_part_of_all_chunks_in_order(
+        dtype in prop::sample::select(vec![Dtype::Uint8, Dtype::Uint16, Dtype::Uint64]),
+        channels in prop::option::of(Just(4)),
+        chunk in prop::array::uniform3(1_i64..6),
+        size in prop::array::uniform3(1_i64..14),
+        parts in prop::collection::vec((0.0..1.0, 0_u64..9000), 8),
+    ) {
+        let mut spec = image(dtype, 3, [-3, 0, 2], [size[0] - 3, size[1], size[2] + 2]);
+        spec.channels = channels;
+        for (at, level) in spec.levels.iter_mut().enumerate() {
+            // The shape as it is, in small chunks that need not divide the origin.
+            level.chunk_shape = Coordinate::from(chunk) + Coordinate::splat(at.try_into().unwrap());
+            level.origin = Coordinate::new(-3, 0, 2);
+            level.shape = Coordinate::from(size).div_ceil(Coordinate::splat(1 << at));
+        }
+        let (file, whole) = (file(&spec).unwrap(), whole(&spec));
+        prop_assert_eq!(file.n_bytes(), whole.len() as u64);
+        for (begin, n) in parts {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+            let begin = (begin * whole.len() as f64) as u64;
+            let range = begin..begin + n;
+            let [from, to] = [range.start, range.end].map(|at| usize::try_from(at).unwrap().min(whole.len()));
+            prop_assert_eq!(read(&file, &spec, range), &whole[from..to]);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! For tests: arrays whose bytes follow from their place, and files over them.
+
+use std::ops::Range;
+
+use crate::array::{ArrayKind, ArraySpec, LevelSource};
+use crate::dvid::View;
+use crate::geometry::{Coordinate, VoxelBox, VoxelSize};
+use crate::voxels::Dtype;
+
+use super::file::{Piece, VoxelFile};
+use super::test_support::file_bytes;
+
+/// An image of 8 nm over this box in blocks of 64^3.
+pub(super) fn image(dtype: Dtype, n_levels: usize, begin: [i64; 3], end: [i64; 3]) -> ArraySpec {
+    let source = LevelSource { source: "grayscale".into(), block_shape: Coordinate::splat(64), extents: None };
+    let data = VoxelBox::new(begin.into(), end.into()).unwrap();
+    let size = VoxelSize::new([8.0; 3]).unwrap();
+    let kind = (dtype, ArrayKind::Image);
+    ArraySpec::new("grayscale".into(), View::Stored, kind, size, data, vec![source; n_levels]).unwrap()
+}
+
+/// Data from (130, 1000, -70) to (280, 1130, 130), four levels.
+pub(super) fn running_example() -> ArraySpec {
+    image(Dtype::Uint8, 4, [130, 1000, -70], [280, 1130, 130])
+}
+
+/// 58 teravoxels, eight levels.
+pub(super) fn teravoxels() -> ArraySpec {
+    image(Dtype::Uint8, 8, [0; 3], [29_870, 39_743, 49_000])
+}
+
+/// One byte of one channel of a voxel.
+pub(super) fn byte_at(level: usize, voxel: Coordinate, channel: usize, byte: usize) -> u8 {
+    let [z, y, x] = voxel.axes();
+    let small = [level, channel, byte].map(|n| i64::try_from(n).unwrap());
+    let mixed = [z, y, x].into_iter().chain(small).fold(17_i64, |mixed, n| mixed.wrapping_mul(1_000_003) ^ n);
+    mixed.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes()[0]
+}
+
+/// All bytes of a voxel's channels in their order.
+pub(super) fn voxel_bytes(
+    spec: &ArraySpec,
+    level: usize,
+    voxel: Coordinate,
+    channels: Range<usize>,
+) -> impl Iterator<Item = u8> {
+    let itemsize = spec.dtype.itemsize();
+    channels.flat_map(move |channel| (0..itemsize).map(move |byte| byte_at(level, voxel, channel, byte)))
+}
+
+/// What a range of the file reads.
+pub(super) fn read(file: &VoxelFile, spec: &ArraySpec, range: Range<u64>) -> Vec<u8> {
+    file_bytes(file, range, |level, channel, voxel| voxel_bytes(spec, level, voxel, channel..channel + 1).collect())
+}
+
+/// What stands before the first voxels, of which there have to be some.
+pub(super) fn header(file: &VoxelFile) -> Vec<u8> {
+    let bytes = |piece| match piece {
+        Piece::Bytes(bytes) => Some(bytes),
+        Piece::Voxels(_) | Piece::Checks(_) => None,
+    };
+    file.pieces(0..1 << 16).into_iter().map_while(bytes).flatten().collect()
+}
