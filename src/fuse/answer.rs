@@ -89,6 +89,12 @@ impl Slot {
     }
 }
 
+impl vfs::Reader for Slot {
+    fn is_waiting(&self) -> bool {
+        !self.is_answered()
+    }
+}
+
 /// The duty to answer a read. Dropped without an answer it answers EIO, so that no reader is left waiting.
 #[derive(Debug)]
 pub(super) struct Answer(pub(super) Arc<Slot>);

@@ -6,6 +6,7 @@ use crate::array::{self, Error, ReadVoxels};
 use crate::layout::{Piece, VoxelPiece};
 
 use super::checks::Checks;
+use super::reader::Reader;
 
 /// Where the pieces of a file come from.
 #[derive(Clone, Copy)]
@@ -14,6 +15,7 @@ pub(super) struct Source<'a> {
     pub(super) inode: u64,
     pub(super) array: &'a Arc<dyn ReadVoxels>,
     pub(super) checks: &'a Checks,
+    pub(super) reader: &'a Arc<dyn Reader>,
 }
 
 /// The pieces of one read while they come in. Whoever brings the last one answers.
@@ -58,7 +60,7 @@ fn read_any(source: Source<'_>, piece: Piece, then: array::ThenBytes) {
     match piece {
         Piece::Bytes(bytes) => then(Ok(bytes)),
         Piece::Voxels(piece) => read_piece(source.array.as_ref(), piece, then),
-        Piece::Checks(piece) => source.checks.read(source.inode, source.array, piece, then),
+        Piece::Checks(piece) => source.checks.read(source, piece, then),
     }
 }
 

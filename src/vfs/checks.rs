@@ -11,7 +11,8 @@ use lru::LruCache;
 use crate::array::{self, Freshness, ReadVoxels};
 use crate::layout::{ChecksFold, ChecksPiece};
 
-use super::assembly::read_piece;
+use super::assembly::{Source, read_piece};
+use super::reader::Reader;
 
 /// The checksums of so many pictures are kept: 32 bytes or so each.
 const MAX_KEPT: usize = 16_384;
@@ -41,6 +42,7 @@ struct Job {
     piece: ChecksPiece,
     fold: ChecksFold,
     kept: Kept,
+    reader: Arc<dyn Reader>,
     then: array::ThenBytes,
 }
 
@@ -56,12 +58,14 @@ impl Checks {
     /// that could not be read.
     ///
     /// Never blocks, and reads nothing on the caller's thread.
-    pub(super) fn read(&self, inode: u64, array: &Arc<dyn ReadVoxels>, piece: ChecksPiece, then: array::ThenBytes) {
+    pub(super) fn read(&self, source: Source<'_>, piece: ChecksPiece, then: array::ThenBytes) {
+        let Source { inode, array, checks: _, reader } = source;
         if let Some(checks) = get(&self.kept, inode) {
             return then(Ok(piece.cut(checks)));
         }
         let fold = piece.fold();
-        let job = Job { inode, array: Arc::clone(array), piece, fold, kept: Arc::clone(&self.kept), then };
+        let (array, reader, kept) = (Arc::clone(array), Arc::clone(reader), Arc::clone(&self.kept));
+        let job = Job { inode, array, piece, fold, kept, reader, then };
         self.order(Order::GoOn(Box::new(job)));
     }
 
@@ -104,6 +108,10 @@ impl Job {
     /// behind all others: rows that are in memory come at once, and neither does the stack grow with their number nor is
     /// anybody kept waiting for a large picture.
     fn go_on(mut self: Box<Self>, again: Sender<Order>) {
+        // The rest of a large picture is worth many fetches.
+        if !self.reader.is_waiting() {
+            return;
+        }
         // Another reader of the same file may have come first.
         if let Some(checks) = get(&self.kept, self.inode) {
             return (self.then)(Ok(self.piece.cut(checks)));
@@ -125,7 +133,7 @@ impl Job {
     }
 
     fn finish(self: Box<Self>) {
-        let Self { inode, array, piece, fold, kept, then } = *self;
+        let Self { inode, array, piece, fold, kept, reader: _, then } = *self;
         let checks = fold.finish();
         if array.freshness() == Freshness::Forever {
             kept.lock().unwrap_or_else(PoisonError::into_inner).put(inode, checks);
