@@ -8,13 +8,14 @@ use serde_json::{Map, Value};
 use crate::cache::{BlockCache, BlockRequest, Blocks, FetchError, SourceId};
 use crate::dvid::{Freshness, View};
 use crate::geometry::{BlockIndex, Coordinate, Grid, Roi, Scale, VoxelBox, VoxelSize};
-use crate::voxels::{AnyArray, Dtype, Volume, Voxel, copy_box_into, weave_box_into};
+use crate::voxels::{AnyArray, Dtype, Volume, Voxel};
 
+use super::assemble::{Target, layers, place};
 use super::data_view::DataView;
 use super::error::{Error, MetadataError, NoSuchModule};
 use super::neuroglancer;
 use super::read_voxels::{Channels, ReadVoxels, ThenBytes, VoxelBytes};
-use super::spec::{ArrayKind, ArraySpec, Level};
+use super::spec::{ArrayKind, ArraySpec};
 use super::traits::{Array, Axis};
 use super::window::voxels_of_bytes;
 
@@ -291,53 +292,6 @@ impl ReadVoxels for DvidArray {
             }),
         );
     }
-}
-
-/// The bytes `window` of a dense file over a box of voxels.
-struct Target<'a> {
-    bytes: &'a mut [u8],
-    file_box: VoxelBox,
-    window: Range<usize>,
-}
-
-/// Copies what the blocks hold of `part` to its place in a dense file of these channels.
-fn place(
-    level: &Level,
-    (indices, blocks): (&[BlockIndex], &Blocks),
-    part: VoxelBox,
-    channels: Channels,
-    Target { bytes, file_box, window }: Target<'_>,
-) {
-    let Some(grid) = Grid::new(level.block_shape) else { return };
-    for (&index, block) in indices.iter().zip(blocks) {
-        if let Some(volume) = block {
-            let block_box = grid.block_box(index);
-            let region = block_box.intersect(part);
-            match channels {
-                Channels::One(channel) => {
-                    let (plane, itemsize) = (volume.plane(channel), volume.dtype().itemsize());
-                    copy_box_into(plane, block_box, bytes, file_box, window.clone(), region, itemsize);
-                }
-                Channels::Interleaved(_) => {
-                    weave_box_into(volume, block_box, bytes, file_box, window.clone(), region);
-                }
-            }
-        }
-    }
-}
-
-/// Boxes that cut `wanted` along z where layers of blocks end.
-fn layers(wanted: VoxelBox, depth: i64) -> impl Iterator<Item = VoxelBox> {
-    let (begin, end) = (wanted.begin(), wanted.end());
-    let first = begin.z().div_euclid(depth);
-    (first..).map_while(move |layer| {
-        let z = (layer * depth).max(begin.z());
-        let next = ((layer + 1) * depth).min(end.z());
-        (z < end.z()).then(|| {
-            let begin = Coordinate::new(z, begin.y(), begin.x());
-            VoxelBox::new(begin, Coordinate::new(next, end.y(), end.x())).unwrap_or(VoxelBox::EMPTY)
-        })
-    })
 }
 
 impl Array for DvidArray {
