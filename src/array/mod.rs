@@ -1,7 +1,7 @@
 //! `DvidArray`: the attributes of an array, and its voxels put together from blocks.
 //!
 //! Reading order: what an array is like (`spec`), which levels it has (`levels`, `probe`), how it describes itself
-//! (`attrs`, `neuroglancer`), how its voxels are read (`window`, `dvid_array`), and all arrays of a node (`catalog`).
+//! (`attrs`, `neuroglancer`), how its voxels are read (`window`, `assemble`, `dvid_array`), and all arrays of a node (`catalog`).
 
 mod assemble;
 mod attrs;

@@ -108,14 +108,7 @@ impl Dataset {
             instance("rois", Kind::Other("roi"), [0; 3], [0; 3]),
             instance("synapses", Kind::Other("annotation"), [0; 3], [0; 3]),
         ]);
-        let rgba = |name, stored, block_shape: [i64; 3], begin, end| InstanceSpec {
-            stored,
-            block_shape: block_shape.into(),
-            ..instance(name, Kind::Rgba, begin, end)
-        };
-        instances.extend(pyramid(&rgba("rgba", Stored::Lz4, [32; 3], [0; 3], [40, 70, 100]), 1));
-        instances.push(rgba("rgba_gzip", Stored::Gzip, [16, 32, 64], [-10, 3, -70], [30, 40, 50]));
-        instances.push(InstanceSpec { holes: true, ..rgba("rgba_none", Stored::None, [32; 3], [0; 3], [64, 64, 64]) });
+        instances.extend(in_channels());
         let labelblk = instance("labelblk", Kind::LabelBlk, [0; 3], [70, 60, 50]);
         instances.extend(pyramid(&InstanceSpec { block_shape: Coordinate::splat(32), ..labelblk }, 1));
         Self::new("test", instances)
@@ -152,7 +145,7 @@ impl Dataset {
             let kind = match volume.dtype() {
                 _ if volume.is_rgba() => Kind::Rgba,
                 Dtype::Uint64 => Kind::LabelMap(n_scales(shape)),
-                dtype => Kind::Image(dtype),
+                dtype @ (Dtype::Uint8 | Dtype::Uint16 | Dtype::Uint32 | Dtype::Float32) => Kind::Image(dtype),
             };
             InstanceSpec { volume: Some(Arc::new(volume)), ..instance(&name, kind, [0; 3], shape.axes()) }
         });
@@ -175,6 +168,19 @@ fn buckets() -> Vec<InstanceSpec> {
     instances[0].holes = true;
     instances[1].voxel_size_xyz = ["16", "16", "16"];
     instances.push(InstanceSpec { bucket: true, stored: Stored::None, ..image("rawem", [64, 64, 128]) });
+    instances
+}
+
+/// Images of four channels in all forms in which the server keeps them, with a coarser level, at odd places, with holes.
+fn in_channels() -> Vec<InstanceSpec> {
+    let rgba = |name, stored, block_shape: [i64; 3], begin, end| InstanceSpec {
+        stored,
+        block_shape: block_shape.into(),
+        ..instance(name, Kind::Rgba, begin, end)
+    };
+    let mut instances = pyramid(&rgba("rgba", Stored::Lz4, [32; 3], [0; 3], [40, 70, 100]), 1);
+    instances.push(rgba("rgba_gzip", Stored::Gzip, [16, 32, 64], [-10, 3, -70], [30, 40, 50]));
+    instances.push(InstanceSpec { holes: true, ..rgba("rgba_none", Stored::None, [32; 3], [0; 3], [64, 64, 64]) });
     instances
 }
 

@@ -167,9 +167,9 @@ impl Header {
 }
 
 fn read_header(file: &mut File) -> Result<(Header, u64), NpyError> {
-    let no_npy = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => NpyError::NotNpy,
-        _ => NpyError::Unreadable(error),
+    let no_npy = |error: io::Error| {
+        let ended = error.kind() == io::ErrorKind::UnexpectedEof;
+        if ended { NpyError::NotNpy } else { NpyError::Unreadable(error) }
     };
     let mut start = [0; 8];
     file.read_exact(&mut start).map_err(no_npy)?;

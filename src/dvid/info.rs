@@ -186,6 +186,9 @@ fn voxels_of(typename: &str, base: &Base, json: &[u8]) -> Result<VoxelInfo, NoVo
     let block_shape = block_shape(&extended, kind)?;
     let compression = stored_form(base, kind, (dtype, channels), &mut notes)?;
     let grid_store = extended.grid_store.0.as_deref().is_some_and(|bucket| !bucket.is_empty());
+    if grid_store {
+        notes.push("the blocks come from a bucket, and the server does not tell whether they are JPEG".into());
+    }
     let corners = extents.min_point.zip(extents.max_point).or(extended.min_point.zip(extended.max_point));
     let extents = corners.map(|(min, max)| data_box(min, max, grid_store)).transpose()?;
     Ok(VoxelInfo {

@@ -7,7 +7,7 @@ use super::*;
 /// A file of version 1: the dict, padded as numpy pads it, and the data.
 fn npy(dict: &str, data: &[u8]) -> Vec<u8> {
     let mut header = dict.to_owned();
-    while (10 + header.len() + 1) % 64 != 0 {
+    while !(10 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');
     }
     header.push('\n');
