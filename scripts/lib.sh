@@ -2,26 +2,41 @@
 
 target=${CARGO_TARGET_DIR:-target}
 
-# Installs Debian packages that are missing. As an ordinary user it says what to install instead.
+# Installs Debian packages. As an ordinary user it says what to install instead.
+install_missing() {
+    [ $# -gt 0 ] || return 0
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "install these packages first (names as in Debian): $*" >&2
+        return 1
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+# Installs tools that are missing.
 need_tools() {
-    local missing=() packages
+    local missing=()
     command -v fusermount3 >/dev/null || missing+=(fuse3)
     command -v git >/dev/null || missing+=(git)
     command -v unshare >/dev/null || missing+=(util-linux)
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v rsync >/dev/null || missing+=(rsync)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
-    if [ ${#missing[@]} -gt 0 ]; then
-        packages=${missing[*]}
-        if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-            echo "install these packages first (names as in Debian): $packages" >&2
-            return 1
-        fi
-        DEBIAN_FRONTEND=noninteractive apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" || return 1
-    fi
+    install_missing "${missing[@]}" || return 1
     if ! command -v cargo >/dev/null; then
         echo "install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer first: cargo is not in PATH" >&2
         return 1
     fi
+}
+
+# The same for what only the reader tests need: a browser, and programs that look into pictures and HDF5 files.
+need_readers() {
+    local missing=()
+    command -v chromium >/dev/null || missing+=(chromium)
+    command -v pngcheck >/dev/null || missing+=(pngcheck)
+    command -v tiffinfo >/dev/null || missing+=(libtiff-tools)
+    command -v h5dump >/dev/null || missing+=(hdf5-tools)
+    install_missing "${missing[@]}"
 }
 
 # The Python of an environment.
@@ -29,18 +44,23 @@ venv() {
     echo "$target/venv-$1/bin/python"
 }
 
-# Makes target/venv-zarr2 and target/venv-zarr3, or uses them again while their requirements are the same.
+# What installs the readers: it takes a pinned list of two hundred packages in seconds.
+uv_version=0.13.9
+
+# make_venvs NAME...: makes target/venv-NAME, or uses it again while its requirements are the same.
 make_venvs() {
     local name wanted
-    for name in zarr2 zarr3; do
+    for name in "$@"; do
         wanted=tests/readers/requirements-$name.txt
         cmp -s "$wanted" "$target/venv-$name/requirements.txt" && continue
         rm -rf "${target:?}/venv-$name"
         python3 -m venv "$target/venv-$name" || return 1
-        "$(venv $name)" -m pip install -q --disable-pip-version-check -r "$wanted" || return 1
+        "$(venv $name)" -m pip install -q --disable-pip-version-check "uv==$uv_version" || return 1
+        # uv removes itself as well: it is not on the list.
+        "$target/venv-$name/bin/uv" pip sync -q --python "$(venv $name)" "$wanted" || return 1
         cp "$wanted" "$target/venv-$name/requirements.txt"
     done
 }
 
-export -f venv make_venvs
-export target
+export -f venv make_venvs install_missing need_readers
+export target uv_version

@@ -32,8 +32,9 @@ def nanometers(values, units):
 def by_attributes(attributes, reverse=False):
     """Voxel size and corner of an array's own attributes."""
     step = -1 if reverse else 1
-    size, corner = (nanometers(attributes[key], attributes["units"]) for key in ("voxel_size", "offset"))
-    assert nanometers(attributes["resolution"], attributes["units"]) == size
+    # N5 has an entry of `resolution` and `units` for each axis, the channels' last.
+    size, corner, resolution = (nanometers(attributes[key][:3], attributes["units"][:3]) for key in ("voxel_size", "offset", "resolution"))
+    assert resolution == size
     return size[::step], corner[::step]
 
 
@@ -221,19 +222,26 @@ def channels_first(xyzc):
 
 
 def webknossos_layer(instance, k):
+    """WEBKNOSSOS counts from the array's first voxel and knows no offset; its box is that of the data."""
     import webknossos
 
     dataset = webknossos.Dataset.open(instance)
-    layer = next(iter(dataset.layers.values()))
-    mag = layer.get_mag(2**k)
-    corner = [int(o) for o in layer.bounding_box.topleft]
-    size = tuple(float(v) * 2**k for v in dataset.voxel_size_with_unit.factor)[::-1]
+    (layer,) = dataset.layers.values()
+    mag = webknossos.Mag(2**k)
+    box = layer.bounding_box.align_with_mag(mag, ceil=True)
+    size = tuple(float(v) * 2**k for v in dataset.voxel_size_with_unit.to_nanometer())[::-1]
+    return Opened(lambda at=Ellipsis: np.ascontiguousarray(layer.get_mag(mag).read(absolute_bounding_box=box)), size, None)
 
-    def read(at=Ellipsis):
-        box = layer.bounding_box if at is Ellipsis else None
-        return channels_first(np.moveaxis(mag.read(absolute_bounding_box=box), 0, -1))
 
-    return Opened(read, size, tuple(c * s for c, s in zip(corner[::-1], size)))
+def z5py_group(name):
+    def read(instance, k):
+        import z5py
+
+        file = z5py.File(str(instance / name), mode="r", use_zarr_format=name.endswith(".zarr"))
+        array = file[f"s{k}"]
+        return Opened(boxes_of(array), *by_attributes({key: list(array.attrs[key]) for key in ("voxel_size", "offset", "resolution", "units")}, reverse=name.endswith(".n5")))
+
+    return read
 
 
 # -- single files

@@ -48,7 +48,7 @@ ZARR3 = [
     Reader("funlib 0.7", "volume.zarr", f.funlib("volume.zarr"), whole=True),
     Reader("funlib 0.7", "volume-v3.zarr", f.funlib("volume-v3.zarr"), whole=True),
     Reader("iohub", "volume.zarr", f.iohub_position("volume.zarr")),
-    Reader("webknossos", "datasource-properties.json", f.webknossos_layer),
+    Reader("webknossos", "datasource-properties.json", f.webknossos_layer, exact=True, channels=False, whole=True),
     Reader("h5py", "volume.h5", f.h5py_file),
     Reader("netCDF4", "volume.h5", f.netcdf4_file),
     Reader("numpy load", "flat", f.npy_file(None), exact=True, whole=True),
@@ -73,6 +73,9 @@ ZARR2 = [
     Reader("dask (zarr 2)", "volume-c256.zarr", f.dask_array("volume-c256.zarr"), whole=True),
     Reader("ome-zarr-py 0.10", "volume.zarr", f.ome_zarr_py("volume.zarr"), whole=True),
     Reader("funlib 0.5", "volume.zarr", f.funlib("volume.zarr"), whole=True),
+    Reader("z5py", "volume.zarr", f.z5py_group("volume.zarr")),
+    Reader("z5py", "volume-c256.zarr", f.z5py_group("volume-c256.zarr")),
+    Reader("z5py", "volume.n5", f.z5py_group("volume.n5")),
     Reader("gunpowder", "volume.zarr", f.gunpowder_zarr),
 ]
 
