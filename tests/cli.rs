@@ -153,6 +153,7 @@ fn a_wrong_line_costs_one_line_and_exit_code_1() {
     check_refusal(&mut dvidfs(), 1, "dvidfs --help");
     check_refusal(dvidfs().arg("--nonsense"), 1, "--nonsense");
     check_refusal(dvidfs().args(["ftp://host/abc", "/tmp"]), 1, "http://");
+    check_refusal(dvidfs().args(["host:1/abc", "/tmp", "--layouts", "n6"]), 1, "zarr, zarr3");
     check_refusal(dvidfs().args(["host:1/../abc", "/tmp"]), 1, "ref");
     let inside = scratch.mountpoint().join("log");
     check_refusal(
@@ -238,6 +239,62 @@ fn a_mountpoint_that_cannot_be_one_is_refused_with_exit_code_32() {
     check_refusal(dvidfs().arg("umount").arg("/proc"), 32, "not one of dvidfs");
 }
 
+/// A file that numpy wrote: uint8, 64^3.
+const GRAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/dvid-wire/truth/gray.npy");
+
+#[test]
+fn a_volume_that_cannot_be_served_is_refused_in_one_line() {
+    let scratch = Scratch::new();
+    let of = |volumes: &[&str]| {
+        let mut command = dvidfs();
+        command.arg("demo").arg(scratch.mountpoint());
+        for volume in volumes {
+            command.args(["--volume", volume]);
+        }
+        command
+    };
+    let file = |name: &str, bytes: &[u8]| {
+        let path = scratch.0.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        format!("mine={}", path.display())
+    };
+    check_refusal(&mut of(&["gray.npy"]), 1, "NAME=FILE.npy");
+    check_refusal(&mut of(&["mine=/nonexistent/gray.npy"]), 1, "/nonexistent/gray.npy: No such file");
+    check_refusal(&mut of(&[&file("text.npy", b"no array at all")]), 1, "no .npy file");
+    let with = |old: &str, new: &str| {
+        let bytes = fs::read(GRAY).unwrap();
+        let header = String::from_utf8(bytes[10..128].to_vec()).unwrap();
+        assert!(header.contains(old), "{header}");
+        [&bytes[..10], header.replace(old, new).as_bytes(), &bytes[128..]].concat()
+    };
+    check_refusal(&mut of(&[&file("fortran.npy", &with("False", "True "))]), 1, "Fortran order");
+    check_refusal(&mut of(&[&file("i1.npy", &with("|u1", "|i1"))]), 1, "its dtype is |i1");
+    check_refusal(&mut of(&[&file("flat.npy", &with("(64, 64, 64)", "(4096,  64)"))]), 1, "its shape is (4096, 64)");
+    check_refusal(&mut of(&[&file("cut.npy", &fs::read(GRAY).unwrap()[..5000])]), 1, "5000 bytes");
+    let mine = format!("mine={GRAY}");
+    check_refusal(&mut of(&[&mine, &mine]), 1, "two volumes have the name mine");
+    check_refusal(of(&[&mine]).args(["--dataset", "test"]), 1, "--dataset");
+    assert!(!scratch.is_mounted());
+}
+
+#[test]
+fn an_array_of_ones_own_is_mounted() {
+    if !can_mount("an_array_of_ones_own_is_mounted") {
+        return;
+    }
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let mine = format!("my gray={GRAY}");
+    let output = run(dvidfs().arg("demo").arg(scratch.mountpoint()).args(["--volume", &mine]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let instance = scratch.mountpoint().join("my gray");
+    let attrs: serde_json::Value = serde_json::from_slice(&fs::read(instance.join("attrs.json")).unwrap()).unwrap();
+    assert_eq!((&attrs["typename"], &attrs["shape"]), (&"uint8blk".into(), &serde_json::json!([64, 64, 64])));
+    let chunk = fs::read(instance.join("volume.zarr/s0/0/0/0")).unwrap();
+    assert!(chunk == fs::read(GRAY).unwrap()[128..], "the file's own bytes");
+    assert_eq!(run(dvidfs().arg("umount").arg(scratch.mountpoint())).status.code(), Some(0));
+}
+
 #[test]
 fn a_daemon_serves_until_it_is_unmounted() {
     if !can_mount("a_daemon_serves_until_it_is_unmounted") {
@@ -259,6 +316,30 @@ fn a_daemon_serves_until_it_is_unmounted() {
     wait_for("the daemon ends with its mount", || has_ended(pid));
     let log = fs::read_to_string(log).unwrap();
     assert!(log.contains("mounted") && log.contains("unmounted"), "{log}");
+}
+
+#[test]
+fn a_mount_shows_the_layouts_that_were_asked_for() {
+    if !can_mount("a_mount_shows_the_layouts_that_were_asked_for") {
+        return;
+    }
+    let _alone = alone();
+    let scratch = Scratch::new();
+    mount_in_background(&scratch, &["--layouts", "zarr,webknossos", "--chunks", "128"]);
+    let read = |path: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(scratch.mountpoint().join(path)).unwrap()).unwrap()
+    };
+    let layouts = serde_json::json!(["volume.zarr", "volume-c128.zarr", "datasource-properties.json"]);
+    assert_eq!(read(".dvidfs/config.json")["layouts"], layouts);
+    let instances = fs::read_dir(scratch.mountpoint()).unwrap().map(|entry| entry.unwrap().file_name());
+    let with_voxels = instances
+        .map(|name| name.into_string().unwrap())
+        .find(|name| scratch.mountpoint().join(name).join("volume.zarr").is_dir());
+    let name = with_voxels.unwrap();
+    assert_eq!(read(&format!("{name}/attrs.json"))["layouts"], layouts);
+    assert!(!scratch.mountpoint().join(name).join("volume-v3.zarr").exists());
+    let output = run(dvidfs().arg("umount").arg(scratch.mountpoint()));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
 #[test]

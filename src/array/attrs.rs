@@ -7,7 +7,7 @@ use crate::geometry::{Roi, VoxelBox};
 
 use super::dvid_array::Source;
 use super::probe::Probe;
-use super::spec::{ArrayKind, ArraySpec};
+use super::spec::{ArrayKind, ArraySpec, Level};
 
 /// The version of the schema, raised when a key changes its meaning.
 const SCHEMA: u64 = 1;
@@ -31,12 +31,12 @@ pub(super) fn describe(of: &Description<'_>) -> Map<String, Value> {
     let whole = Roi::of_voxels(spec.levels[0].voxels(), spec.voxel_size);
     let mut map = head(of.source, view_name(of), &of.info.typename);
     let rest = json!({
-        "axes": ["z", "y", "x"],
+        "axes": spec.channels.map(|_| "c").into_iter().chain(["z", "y", "x"]).collect::<Vec<_>>(),
         "spatial_axes": ["z", "y", "x"],
         "dims": 3,
-        "shape": spec.levels[0].shape.axes(),
+        "shape": shape(spec, &spec.levels[0]),
         "dtype": spec.dtype.name(),
-        "num_channels": null,
+        "num_channels": spec.channels,
         "voxel_size": size,
         "offset": whole.offset(),
         "units": ["nm", "nm", "nm"],
@@ -92,18 +92,23 @@ fn view_name(of: &Description<'_>) -> Option<&'static str> {
 }
 
 fn levels(of: &Description<'_>) -> Vec<Value> {
-    let level_json = |level: &super::spec::Level| {
+    let level_json = |level: &Level| {
         let size = of.spec.voxel_size.at_scale(level.scale);
         json!({
             "path": format!("s{}", level.scale),
             "scale": level.scale.0,
-            "shape": level.shape.axes(),
+            "shape": shape(of.spec, level),
             "voxel_size": size.nm(),
             "offset": Roi::of_voxels(level.voxels(), size).offset(),
             "source": level.source,
         })
     };
     of.spec.levels.iter().map(level_json).collect()
+}
+
+/// Voxels along each axis of a level: channels first, if there are any.
+fn shape(spec: &ArraySpec, level: &Level) -> Vec<Value> {
+    spec.channels.map(Value::from).into_iter().chain(level.shape.axes().map(Value::from)).collect()
 }
 
 fn box_json(voxels: VoxelBox) -> Value {

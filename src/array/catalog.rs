@@ -281,6 +281,7 @@ impl Shelf<'_> {
             .collect();
         let (name, size) = (self.info.name.clone(), self.voxels.voxel_size);
         let spec = ArraySpec::new(name, view, (self.voxels.dtype, kind), size, data, sources)
+            .and_then(|spec| spec.with_channels(self.voxels.channels))
             .map_err(|error| error.to_string())?;
         let blocks: Option<Vec<_>> = levels
             .iter()

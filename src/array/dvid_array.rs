@@ -7,14 +7,15 @@ use serde_json::{Map, Value};
 
 use crate::cache::{BlockCache, BlockRequest, Blocks, FetchError, SourceId};
 use crate::dvid::{Freshness, View};
-use crate::geometry::{BlockBox, BlockIndex, Coordinate, Grid, Roi, Scale, VoxelBox, VoxelSize};
-use crate::voxels::{AnyArray, Dtype, Volume, Voxel, copy_box_into};
+use crate::geometry::{BlockIndex, Coordinate, Grid, Roi, Scale, VoxelBox, VoxelSize};
+use crate::voxels::{AnyArray, Dtype, Volume, Voxel};
 
+use super::assemble::{Target, parts, place};
 use super::data_view::DataView;
 use super::error::{Error, MetadataError, NoSuchModule};
 use super::neuroglancer;
-use super::read_voxels::{ReadVoxels, ThenBytes, VoxelBytes};
-use super::spec::{ArrayKind, ArraySpec, Level};
+use super::read_voxels::{Channels, ReadVoxels, ThenBytes, VoxelBytes};
+use super::spec::{ArrayKind, ArraySpec};
 use super::traits::{Array, Axis};
 use super::window::voxels_of_bytes;
 
@@ -54,7 +55,7 @@ pub(super) struct Parts {
 
 /// One view of an instance of a DVID node: attributes and voxels, through the block cache.
 ///
-/// Arrays are zyx, x fastest; world units are nanometers. Every voxel that a mounted file gives comes through here.
+/// Arrays are zyx, x fastest, with channels before them if there are any; world units are nanometers. Every voxel that a mounted file gives comes through here.
 ///
 /// ```
 /// use dvidfs::array::{Array, DvidArray};
@@ -138,12 +139,22 @@ impl DvidArray {
     /// # Errors
     /// If the box is not inside the data of that scale, or a block cannot be had.
     pub fn read_voxels(&self, scale: Scale, wanted: VoxelBox) -> Result<AnyArray, Error> {
+        self.read_channels(scale, 0..self.parts.spec.n_channels(), wanted)
+    }
+
+    /// As [`read_voxels`](Self::read_voxels), but these channels alone; the array has them.
+    pub(super) fn read_channels(
+        &self,
+        scale: Scale,
+        channels: Range<usize>,
+        wanted: VoxelBox,
+    ) -> Result<AnyArray, Error> {
         self.level(scale)?;
         let data = self.parts.spec.data.at_scale(scale);
         if !data.contains(wanted) {
             return Err(Error::out_of_bounds(wanted, data, scale));
         }
-        self.read_voxels_or_fill(scale, wanted)
+        self.read_channels_or_fill(scale, channels, wanted)
     }
 
     /// Reads a box of voxels of one scale; what lies outside the data is 0.
@@ -151,25 +162,34 @@ impl DvidArray {
     /// # Errors
     /// If there is no such scale, the box does not fit in memory, or a block cannot be had.
     pub fn read_voxels_or_fill(&self, scale: Scale, wanted: VoxelBox) -> Result<AnyArray, Error> {
+        self.read_channels_or_fill(scale, 0..self.parts.spec.n_channels(), wanted)
+    }
+
+    fn read_channels_or_fill(&self, scale: Scale, channels: Range<usize>, wanted: VoxelBox) -> Result<AnyArray, Error> {
         let index = self.level(scale)?;
         let dtype = self.dtype();
-        let n_bytes = usize::try_from(wanted.n_voxels().saturating_mul(dtype.itemsize() as u128))
-            .ok()
-            .filter(|&n| n <= isize::MAX.unsigned_abs())
-            .ok_or(Error::TooLarge(wanted))?;
+        let in_memory = |n: u128| usize::try_from(n).ok().filter(|&n| n <= isize::MAX.unsigned_abs());
+        let plane_bytes = wanted.n_voxels().checked_mul(dtype.itemsize() as u128);
+        let n_bytes = plane_bytes.and_then(|n| in_memory(n.checked_mul(channels.len() as u128)?));
+        let (plane_bytes, n_bytes) = plane_bytes.and_then(in_memory).zip(n_bytes).ok_or(Error::TooLarge(wanted))?;
         let mut bytes = vec![0; n_bytes];
         let level = &self.parts.spec.levels[index];
         let grid = Grid::new(level.block_shape).ok_or(Error::NoSuchScale(scale))?;
         // Not all at once: the blocks of a whole region, and even those of one plane, may be many times the cache.
-        let block_bytes = usize::try_from(level.block_shape.product()).unwrap_or(usize::MAX) * dtype.itemsize();
+        let block_voxels = usize::try_from(level.block_shape.product()).unwrap_or(usize::MAX);
+        let block_bytes = block_voxels.saturating_mul(dtype.itemsize() * self.parts.spec.n_channels());
         let most_blocks = self.parts.cache.part_bytes() / block_bytes;
         for part in parts(wanted.intersect(level.stored), grid, most_blocks) {
             let needed = self.needed(index, part);
             let blocks = self.get_blocking(index, &needed)?;
-            place(level, dtype, (&needed, blocks), part, (&mut bytes, wanted, 0..n_bytes));
+            for (channel, plane) in channels.clone().zip(bytes.chunks_exact_mut(plane_bytes.max(1))) {
+                let target = Target { bytes: plane, file_box: wanted, window: 0..plane_bytes };
+                place(level, (&needed, &blocks), part, Channels::One(channel), target);
+            }
         }
-        let volume = Volume::new(dtype, wanted.shape(), bytes).map_err(|_| Error::TooLarge(wanted))?;
-        Ok(AnyArray::from(volume))
+        let n_channels = self.parts.spec.channels.map(|_| channels.len());
+        let volume = Volume::with_channels(dtype, n_channels, wanted.shape(), bytes);
+        volume.map(AnyArray::from).map_err(|_| Error::TooLarge(wanted))
     }
 
     /// The source that neuroglancer opens this array from.
@@ -208,6 +228,32 @@ impl DvidArray {
     /// If the feature `neuroglancer` was not compiled in.
     pub fn neuroglancer_state(&self) -> Result<Value, NoSuchModule> {
         neuroglancer::state(self.neuroglancer_layer()?, self.voxel_size(), self.parts.spec.data)
+    }
+
+    /// Reads bytes of a dense file as [`read_bytes`](ReadVoxels::read_bytes) does; what lies outside of `bounds` is 0.
+    pub(super) fn read_bytes_within(&self, bounds: VoxelBox, wanted: VoxelBytes, then: ThenBytes) {
+        let VoxelBytes { level: index, file_box, channels, window } = wanted;
+        let level = self.parts.spec.levels[index].clone();
+        let part = voxels_of_bytes(file_box, self.dtype().itemsize() * channels.n_here(), &window).intersect(bounds);
+        let needed = self.needed(index, part);
+        let to_usize = |n: u64| usize::try_from(n).expect("a window lies in a file of this machine's size");
+        let window = to_usize(window.start)..to_usize(window.end);
+        if needed.is_empty() {
+            return then(Ok(vec![0; window.len()]));
+        }
+        let name = self.name().to_owned();
+        let request = self.request(index, &needed);
+        self.parts.cache.get_many(
+            request,
+            Box::new(move |blocks| {
+                then(blocks.map_err(|source| Error::Fetch { array: name, source }).map(|blocks| {
+                    let mut bytes = vec![0; window.len()];
+                    let target = Target { bytes: &mut bytes, file_box, window };
+                    place(&level, (&needed, &blocks), part, channels, target);
+                    bytes
+                }));
+            }),
+        );
     }
 
     fn level(&self, scale: Scale) -> Result<usize, Error> {
@@ -251,64 +297,9 @@ impl ReadVoxels for DvidArray {
     }
 
     fn read_bytes(&self, wanted: VoxelBytes, then: ThenBytes) {
-        let VoxelBytes { level: index, file_box, channels: _, window } = wanted;
-        let level = self.parts.spec.levels[index].clone();
-        let dtype = self.dtype();
-        let part = voxels_of_bytes(file_box, dtype.itemsize(), &window);
-        let needed = self.needed(index, part);
-        let to_usize = |n: u64| usize::try_from(n).expect("a window lies in a file of this machine's size");
-        let window = to_usize(window.start)..to_usize(window.end);
-        if needed.is_empty() {
-            return then(Ok(vec![0; window.len()]));
-        }
-        let name = self.name().to_owned();
-        let request = self.request(index, &needed);
-        self.parts.cache.get_many(
-            request,
-            Box::new(move |blocks| {
-                then(blocks.map_err(|source| Error::Fetch { array: name, source }).map(|blocks| {
-                    let mut bytes = vec![0; window.len()];
-                    place(&level, dtype, (&needed, blocks), part, (&mut bytes, file_box, window));
-                    bytes
-                }));
-            }),
-        );
+        let everywhere = wanted.file_box;
+        self.read_bytes_within(everywhere, wanted, then);
     }
-}
-
-/// Copies what the blocks hold of `part` to its place among the bytes `window` of a dense array over `target_box`.
-fn place(
-    level: &Level,
-    dtype: Dtype,
-    (indices, blocks): (&[BlockIndex], Blocks),
-    part: VoxelBox,
-    (target, target_box, window): (&mut [u8], VoxelBox, Range<usize>),
-) {
-    let Some(grid) = Grid::new(level.block_shape) else { return };
-    for (&index, block) in indices.iter().zip(blocks) {
-        if let Some(volume) = block {
-            let block_box = grid.block_box(index);
-            let region = block_box.intersect(part);
-            copy_box_into(volume.bytes(), block_box, target, target_box, window.clone(), region, dtype.itemsize());
-        }
-    }
-}
-
-/// Boxes that cut `wanted` where blocks end, each of at most so many blocks, or one: rows first, then planes.
-fn parts(wanted: VoxelBox, grid: Grid, most_blocks: usize) -> impl Iterator<Item = VoxelBox> {
-    let blocks = grid.block_range(wanted).0;
-    let most = i64::try_from(most_blocks).unwrap_or(i64::MAX);
-    let [nz, ny, nx] = blocks.shape().axes();
-    let x = most.min(nx).max(1);
-    let y = (most / x).min(ny).max(1);
-    let z = (most / (x * y)).min(nz).max(1);
-    let step = Coordinate::new(z, y, x);
-    let n_parts = VoxelBox::from_shape(Coordinate::ZERO, blocks.shape().div_ceil(step)).unwrap_or(VoxelBox::EMPTY);
-    n_parts.indices().map(move |at| {
-        let begin = blocks.begin() + at * step;
-        let part = VoxelBox::new(begin, (begin + step).min(blocks.end())).unwrap_or(VoxelBox::EMPTY);
-        grid.voxels_of(BlockBox(part)).intersect(wanted)
-    })
 }
 
 impl Array for DvidArray {
@@ -319,7 +310,7 @@ impl Array for DvidArray {
     }
 
     fn axes(&self) -> Vec<Axis> {
-        self.spatial_axes()
+        self.num_channels().map(|_| Axis::Channel).into_iter().chain(self.spatial_axes()).collect()
     }
 
     fn voxel_size(&self) -> VoxelSize {
@@ -335,7 +326,7 @@ impl Array for DvidArray {
     }
 
     fn num_channels(&self) -> Option<usize> {
-        None
+        self.parts.spec.channels
     }
 
     fn data(&self) -> DataView<'_> {
@@ -353,7 +344,8 @@ impl Array for DvidArray {
         }
         let local = wanted.translated(Coordinate::ZERO - data.begin());
         let range = |axis: usize| local.begin().axes()[axis].unsigned_abs()..local.end().axes()[axis].unsigned_abs();
-        Ok((0..3).map(range).collect())
+        let channels = self.num_channels().map(|n| 0..n as u64);
+        Ok(channels.into_iter().chain((0..3).map(range)).collect())
     }
 
     fn can_neuroglance(&self) -> bool {

@@ -23,6 +23,24 @@ pub enum Error {
     /// The array has no such scale.
     #[error("the array has no scale {0}")]
     NoSuchScale(Scale),
+    /// The caller named more or fewer ranges than the array has axes.
+    #[error("{wanted} ranges for an array of {has} axes")]
+    WrongAxes {
+        /// Ranges that were given.
+        wanted: usize,
+        /// Axes of the array.
+        has: usize,
+    },
+    /// The caller asked for channels that the array does not have.
+    #[error("channels {begin}..{end} of an array of {has}")]
+    NoSuchChannels {
+        /// The first that was asked for.
+        begin: u64,
+        /// The one behind the last.
+        end: u64,
+        /// How many there are.
+        has: usize,
+    },
     /// The caller asked for another type than the voxels have.
     #[error("the voxels are {has}, not {wanted}")]
     WrongDtype {
@@ -68,6 +86,8 @@ impl Error {
             Self::Fetch { source, .. } => Some(source.source.kind()),
             Self::OutOfBounds(_)
             | Self::NoSuchScale(_)
+            | Self::WrongAxes { .. }
+            | Self::NoSuchChannels { .. }
             | Self::WrongDtype { .. }
             | Self::WrongLength { .. }
             | Self::TooLarge(_) => None,
@@ -79,7 +99,9 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Fetch { source, .. } => source.source.kind().code(),
-            Self::OutOfBounds(_) | Self::TooLarge(_) => "out_of_bounds",
+            Self::OutOfBounds(_) | Self::TooLarge(_) | Self::WrongAxes { .. } | Self::NoSuchChannels { .. } => {
+                "out_of_bounds"
+            }
             Self::NoSuchScale(_) => "no_such_scale",
             Self::WrongDtype { .. } => "wrong_dtype",
             Self::WrongLength { .. } => "bad_length",

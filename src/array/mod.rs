@@ -1,9 +1,11 @@
 //! `DvidArray`: the attributes of an array, and its voxels put together from blocks.
 //!
 //! Reading order: what an array is like (`spec`), which levels it has (`levels`, `probe`), how it describes itself
-//! (`attrs`, `neuroglancer`), how its voxels are read (`window`, `dvid_array`), and all arrays of a node (`catalog`).
+//! (`attrs`, `neuroglancer`), how its voxels are read (`window`, `assemble`, `dvid_array`), and all arrays of a node (`catalog`).
 
+mod assemble;
 mod attrs;
+mod boxed;
 mod catalog;
 mod data_view;
 mod dvid_array;
@@ -18,6 +20,7 @@ mod traits;
 mod window;
 
 pub use crate::dvid::Freshness;
+pub use boxed::{BoxError, BoxedArray};
 pub use catalog::{Catalog, CatalogError, CatalogOptions, Entry};
 pub use data_view::DataView;
 pub use dvid_array::{DvidArray, Source};

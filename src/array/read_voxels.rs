@@ -30,7 +30,7 @@ pub struct VoxelBytes {
 pub enum Channels {
     /// One of them; 0 for an array without channels.
     One(usize),
-    /// All so many, voxel by voxel.
+    /// All that the array has, so many, voxel by voxel.
     Interleaved(usize),
 }
 

@@ -158,6 +158,18 @@ impl ArraySpec {
         Ok(Self { name, view, dtype, channels: None, kind, voxel_size, data, levels })
     }
 
+    /// The same array with an axis for so many channels, if any.
+    ///
+    /// # Errors
+    /// If the volume cannot be addressed.
+    pub fn with_channels(self, channels: Option<usize>) -> Result<Self, SpecError> {
+        let voxel_bytes = self.dtype.itemsize() as u128 * channels.unwrap_or(1) as u128;
+        match self.levels[0].shape.product().checked_mul(voxel_bytes) {
+            Some(n_bytes) if n_bytes <= i64::MAX as u128 => Ok(Self { channels, ..self }),
+            Some(_) | None => Err(SpecError::TooLarge),
+        }
+    }
+
     /// How many channels a voxel has: 1 without an axis for them.
     #[must_use]
     pub fn n_channels(&self) -> usize {
@@ -271,6 +283,9 @@ mod tests {
         let kind = (Dtype::Uint64, ArrayKind::Labels);
         let result = ArraySpec::new(String::new(), View::Bodies, kind, VoxelSize::UNIT, huge, vec![source]);
         assert_eq!(result, Err(SpecError::TooLarge));
+        let large = spec(64, 1, a_box([0; 3], [1 << 20, 1 << 20, 1 << 22]));
+        assert_eq!(large.clone().with_channels(Some(1)).unwrap().channels, Some(1));
+        assert_eq!(large.with_channels(Some(4)), Err(SpecError::TooLarge));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl fmt::Display for Axis {
 
 /// A read-only array of voxels somewhere in the world. Object-safe.
 ///
-/// Spatial axes are zyx, x fastest; world units are nanometers.
+/// Spatial axes are zyx, x fastest; channels, if there are any, come first. World units are nanometers.
 pub trait Array: fmt::Debug + Send + Sync {
     /// What the source says about the array, and metadata added since.
     fn attrs(&self) -> Map<String, Value>;
@@ -87,7 +87,7 @@ pub trait Array: fmt::Debug + Send + Sync {
     /// If the region is not inside [`roi`](Self::roi), or voxels cannot be had.
     fn read(&self, roi: Roi) -> Result<AnyArray, Error>;
 
-    /// Which indices of [`data`](Self::data) a region covers, one range an axis, zyx.
+    /// Which indices of [`data`](Self::data) a region covers, one range for each of [`axes`](Self::axes): all channels.
     ///
     /// # Errors
     /// If the region is not inside [`roi`](Self::roi).

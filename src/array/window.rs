@@ -6,6 +6,7 @@ use crate::geometry::{Coordinate, VoxelBox};
 
 /// The smallest box of voxels that covers these bytes of a dense C-order file over `file_box`.
 ///
+/// `itemsize` is the bytes of a voxel in the file, with all channels that stand there voxel by voxel.
 /// A range within one row gives part of the row, within one plane whole rows, else whole planes.
 /// A range that ends beyond the file is cut; an empty one gives an empty box.
 pub(super) fn voxels_of_bytes(file_box: VoxelBox, itemsize: usize, bytes: &Range<u64>) -> VoxelBox {
@@ -55,7 +56,7 @@ mod tests {
             prop_assert!(file_box.contains(covered));
             for (n, voxel) in (0_u64..).zip(file_box.indices()) {
                 let bytes = n * itemsize as u64..(n + 1) * itemsize as u64;
-                if bytes.start < range.end && range.start < bytes.end {
+                if bytes.start.max(range.start) < bytes.end.min(range.end) {
                     prop_assert!(covered.contains_voxel(voxel), "{voxel} of {file_box} for {range:?}");
                 }
             }

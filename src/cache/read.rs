@@ -18,8 +18,7 @@ pub(super) struct Source {
 impl Source {
     /// Memory of a decoded block, in bytes.
     pub(super) fn block_bytes(&self) -> usize {
-        let bytes = self.form.block_shape.product() * self.form.dtype.itemsize() as u128;
-        usize::try_from(bytes).unwrap_or(usize::MAX).max(1)
+        self.form.block_bytes().max(1)
     }
 }
 

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::geometry::VoxelBox;
 
 use super::failure::Failure;
-use super::values::{duration, extents, size};
+use super::values::{duration, extents, size, volume};
 
 mod layouts;
 
@@ -199,8 +199,13 @@ pub(super) struct DemoArgs {
     /// Only serve on this port (0: any), and print the address of the node
     #[arg(long, hide = true, value_name = "PORT", conflicts_with = "dir")]
     pub(super) serve: Option<u16>,
-    /// Which data: test, standard or large
-    #[arg(long, hide = true, default_value = "standard", value_parser = ["test", "standard", "large"])]
+    /// Serve an array of your own instead: uint64 as labels, other types (or four channels of uint8) as an image, with
+    /// voxels of 8 nm [repeatable]
+    #[arg(long = "volume", value_name = "NAME=FILE.npy", value_parser = volume, conflicts_with = "dataset")]
+    pub(super) volumes: Vec<(String, PathBuf)>,
+    /// Which data: standard, every odd case (test), or 10^15 voxels (petavoxel, large)
+    #[arg(long, value_name = "NAME", default_value = "standard", hide_possible_values = true,
+        value_parser = ["test", "standard", "petavoxel", "large"])]
     pub(super) dataset: String,
     /// A JSON file of faults
     #[arg(long, hide = true, value_name = "FILE")]

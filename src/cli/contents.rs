@@ -18,7 +18,7 @@ pub(super) fn contents(
     cache: &Arc<BlockCache>,
     metrics: &Arc<Metrics>,
     config: Value,
-    layouts: LayoutOptions,
+    (layouts, boxes): (LayoutOptions, Vec<InstanceFiles>),
 ) -> Contents {
     Contents {
         source: format!("{}/{}", node.server, node.reference),
@@ -31,6 +31,7 @@ pub(super) fn contents(
             .zip(&node.instances)
             .map(|(entry, info)| files(entry, &info.typename))
             .collect(),
+        boxes,
         layouts,
         stats: stats(cache, metrics),
         metrics: Arc::clone(metrics),

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::demo::{Dataset, Demo, DemoOptions, Fault};
+use crate::demo::{Dataset, Demo, DemoOptions, Fault, NpyVolume};
 
 use super::args::DemoArgs;
 use super::failure::Failure;
@@ -42,8 +43,10 @@ fn serve_only(args: &DemoArgs, port: Option<u16>) -> Result<(), Failure> {
 
 fn start(args: &DemoArgs, listen: Option<u16>) -> Result<Demo, Failure> {
     let dataset = match args.dataset.as_str() {
+        _ if !args.volumes.is_empty() => own(&args.volumes)?,
         "test" => Dataset::test(),
         "large" => Dataset::large(),
+        "petavoxel" => Dataset::petavoxel(),
         _ => Dataset::standard(),
     };
     let faults = match &args.faults {
@@ -62,6 +65,20 @@ fn start(args: &DemoArgs, listen: Option<u16>) -> Result<Demo, Failure> {
         ..DemoOptions::default()
     };
     Demo::start(options).map_err(|error| Failure::mount(format!("the demo server cannot start: {error}")))
+}
+
+/// The user's own arrays.
+fn own(volumes: &[(String, PathBuf)]) -> Result<Dataset, Failure> {
+    let mut opened = Vec::with_capacity(volumes.len());
+    for (name, file) in volumes {
+        if opened.iter().any(|(other, _)| other == name) {
+            return Err(Failure::usage(format!("--volume: two volumes have the name {name}")));
+        }
+        let volume =
+            NpyVolume::open(file).map_err(|error| Failure::usage(format!("--volume: {}: {error}", file.display())))?;
+        opened.push((name.clone(), volume));
+    }
+    Ok(Dataset::of_volumes(opened))
 }
 
 /// The locked root: its data never change.

@@ -3,6 +3,7 @@
 //! The only room that reads the environment (`args.rs`) and prints.
 
 mod args;
+mod boxes;
 mod contents;
 mod daemon;
 mod demo;

@@ -12,11 +12,11 @@ use tracing::info;
 
 use crate::dvid::Address;
 use crate::fuse::{self, Ending, MountOptions, Stopper};
-use crate::layout::LayoutOptions;
 use crate::logging::Chain;
 use crate::vfs::VirtualFs;
 
 use super::args::{LayoutArgs, LogArgs, MountArgs, PlaceArgs, ServerArgs};
+use super::boxes::boxes;
 use super::contents::contents;
 use super::failure::Failure;
 use super::open::{Opened, address, open};
@@ -55,7 +55,7 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
         daemon::detach_from_session()?;
     }
     let opened = open(address, server)?;
-    let tree = tree(&opened, config(&order), layouts.options())?;
+    let tree = tree(&opened, config(&order), layouts)?;
     let options = MountOptions {
         fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
         allow_other: place.allow_other,
@@ -85,9 +85,10 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
 }
 
 /// The files of a node.
-fn tree(opened: &Opened, config: Value, layouts: LayoutOptions) -> Result<Arc<VirtualFs>, Failure> {
+fn tree(opened: &Opened, config: Value, layouts: &LayoutArgs) -> Result<Arc<VirtualFs>, Failure> {
     let Opened { node, catalog, cache, metrics } = opened;
-    VirtualFs::new(contents(node, catalog, cache, metrics, config, layouts))
+    let shown = (layouts.options(), boxes(&layouts.boxes, node, catalog)?);
+    VirtualFs::new(contents(node, catalog, cache, metrics, config, shown))
         .map(Arc::new)
         .map_err(|error| Failure::mount(Chain(&error).to_string()))
 }
@@ -144,6 +145,7 @@ fn config(order: &Order<'_>) -> Value {
         "allow_other": place.allow_other,
         "layouts": layouts.options().kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
         "flat_limit_bytes": layouts.options().flat_limit_bytes,
+        "boxes": layouts.boxes.iter().map(|shown| shown.name.as_str()).collect::<Vec<_>>(),
         "threads": place.threads,
         "read_ahead_bytes": place.read_ahead,
         "memory_bytes": server.memory_bytes(),

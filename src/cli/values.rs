@@ -1,8 +1,9 @@
 //! Sizes, times and boxes as people write them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::geometry::{Coordinate, VoxelBox};
+use crate::geometry::{Coordinate, Scale, VoxelBox};
 
 /// Bytes: `512M`, `1G`, `1.5GiB`, `800000`. Powers of 1024.
 pub(super) fn size(text: &str) -> Result<usize, String> {
@@ -59,6 +60,53 @@ pub(super) fn extents(text: &str) -> Result<(String, VoxelBox), String> {
     }
 }
 
+/// `NAME=FILE`: the name of an instance, and a file.
+pub(super) fn volume(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !file.is_empty() && is_instance_name(name) => Ok((name.to_owned(), file.into())),
+        Some(_) | None => Err("write NAME=FILE.npy; a name has no / and is neither . nor ..".into()),
+    }
+}
+
+/// Whether a URL can hold an instance of this name as one part of its path.
+fn is_instance_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains('/') && !name.chars().any(char::is_control)
+}
+
+/// A box of an instance, under a name of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BoxWords {
+    /// What it is called in `boxes/`.
+    pub(super) name: String,
+    /// The instance that it is cut from.
+    pub(super) instance: String,
+    /// The scale whose voxels it counts.
+    pub(super) scale: Scale,
+    /// Its voxels.
+    pub(super) voxels: VoxelBox,
+}
+
+/// `NAME=INSTANCE:z0:z1,y0:y1,x0:x1[@SCALE]`: a half-open box in voxels of that scale.
+pub(super) fn box_words(text: &str) -> Result<BoxWords, String> {
+    let wanted = || {
+        "write NAME=INSTANCE:z0:z1,y0:y1,x0:x1 or the same with @SCALE behind it, in voxels of that scale, ends not included"
+            .to_owned()
+    };
+    let (name, rest) = text.split_once('=').ok_or_else(wanted)?;
+    let (rest, scale) = match rest.rsplit_once('@') {
+        Some((before, scale)) => (before, Scale(scale.parse().map_err(|_| wanted())?)),
+        None => (rest, Scale::FULL),
+    };
+    // An instance may hold colons, a box has five of them.
+    let (at, _) = rest.rmatch_indices(':').nth(3).ok_or_else(wanted)?;
+    let (instance, ranges) = (&rest[..at], &rest[at + 1..]);
+    if name.is_empty() || instance.is_empty() || scale > Scale::MAX {
+        return Err(wanted());
+    }
+    let (_, voxels) = extents(&format!("box={ranges}")).map_err(|_| wanted())?;
+    Ok(BoxWords { name: name.to_owned(), instance: instance.to_owned(), scale, voxels })
+}
+
 fn range(text: &str) -> Option<(i64, i64)> {
     let (begin, end) = text.split_once(':')?;
     Some((begin.trim().parse().ok()?, end.trim().parse().ok()?))
@@ -103,6 +151,34 @@ mod tests {
     }
 
     #[test]
+    fn a_box_has_a_name_an_instance_and_perhaps_a_scale() {
+        let voxels = VoxelBox::new(Coordinate::new(-1, 2, 3), Coordinate::new(4, 5, 6)).unwrap();
+        for (text, name, instance, scale) in [
+            ("soma=seg:-1:4,2:5,3:6", "soma", "seg", 0),
+            ("soma=seg:-1:4,2:5,3:6@2", "soma", "seg", 2),
+            ("a:b=c=d:e@f:-1:4,2:5,3:6@3", "a:b", "c=d:e@f", 3),
+        ] {
+            let read = BoxWords { name: name.into(), instance: instance.into(), scale: Scale(scale), voxels };
+            assert_eq!(box_words(text), Ok(read), "{text}");
+        }
+        for text in [
+            "",
+            "soma",
+            "soma=seg",
+            "soma=seg:1:4,2:5",
+            "=seg:1:4,2:5,3:6",
+            "soma=:1:4,2:5,3:6",
+            "soma=seg:4:1,2:5,3:6",
+            "soma=seg:1:4,2:5,3:6@",
+            "soma=seg:1:4,2:5,3:6@99",
+            "soma=seg:1:4,2:5,3:x",
+            "soma=seg:1:1,2:5,3:6",
+        ] {
+            assert!(box_words(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn times_have_units_or_are_seconds() {
         for (text, milliseconds) in [
             ("0", Some(0)),
@@ -122,6 +198,15 @@ mod tests {
             ("999999999999d", None),
         ] {
             assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_volume_is_named_and_has_a_file() {
+        assert_eq!(volume("em=a=b.npy"), Ok(("em".into(), "a=b.npy".into())));
+        assert_eq!(volume("em 1=/x/y z.npy"), Ok(("em 1".into(), "/x/y z.npy".into())));
+        for text in ["", "em", "=x.npy", "em=", "a/b=x.npy", "..=x.npy", "a\nb=x.npy"] {
+            assert!(volume(text).is_err(), "{text:?}");
         }
     }
 

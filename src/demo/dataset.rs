@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::geometry::{BlockBox, BlockIndex, Coordinate, Grid, Scale, VoxelBox};
 use crate::voxels::Dtype;
 
+use super::npy::NpyVolume;
 use super::texture;
 
 /// How an instance keeps its blocks, in DVID's words.
@@ -28,6 +29,8 @@ pub enum Stored {
 pub enum Kind {
     /// uint8blk … float32blk, by dtype.
     Image(Dtype),
+    /// rgba8blk: uint8 in four channels.
+    Rgba,
     /// Labels without scales.
     LabelBlk,
     /// Labels with this many scales above 0.
@@ -63,17 +66,33 @@ pub struct InstanceSpec {
     pub null_extents: bool,
     /// Whether each version has its own.
     pub versioned: bool,
+    /// Whether the server stands before a bucket of neuroglancer's, whose chunks are the blocks.
+    pub bucket: bool,
+    /// Voxels of a user's own; those of the pure function if there are none.
+    pub volume: Option<Arc<NpyVolume>>,
 }
 
 impl InstanceSpec {
-    /// The type of a voxel; None without voxels.
+    /// The type of a voxel, or of one channel of it; None without voxels.
     #[must_use]
     pub fn dtype(&self) -> Option<Dtype> {
         match self.kind {
             Kind::Image(dtype) => Some(dtype),
+            Kind::Rgba => Some(Dtype::Uint8),
             Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) => Some(Dtype::Uint64),
             Kind::Other(_) => None,
         }
+    }
+
+    /// How many channels a voxel has, if there is an axis for them.
+    #[must_use]
+    pub fn channels(&self) -> Option<usize> {
+        (self.kind == Kind::Rgba).then_some(4)
+    }
+
+    /// Bytes of a voxel with all its channels; 0 without voxels.
+    pub(super) fn voxel_bytes(&self) -> usize {
+        self.dtype().map_or(0, Dtype::itemsize) * self.channels().unwrap_or(1)
     }
 
     /// The coarsest scale that was computed.
@@ -81,7 +100,7 @@ impl InstanceSpec {
     pub fn max_scale(&self) -> Scale {
         match self.kind {
             Kind::LabelArray(scale) | Kind::LabelMap(scale) => Scale(scale),
-            Kind::Image(_) | Kind::LabelBlk | Kind::Other(_) => Scale::FULL,
+            Kind::Image(_) | Kind::Rgba | Kind::LabelBlk | Kind::Other(_) => Scale::FULL,
         }
     }
 
@@ -155,7 +174,7 @@ pub struct Dataset {
     mappings: HashMap<(String, usize), Arc<HashMap<u64, u64>>>,
 }
 
-/// The largest volume whose mapping is kept: the large dataset has bodies equal to supervoxels.
+/// The largest volume whose mapping is kept: larger ones, and those of a user, have bodies equal to supervoxels.
 const LARGEST_MAPPED: u128 = 1 << 30;
 
 impl Dataset {
@@ -165,7 +184,7 @@ impl Dataset {
             for (version, Version { data, .. }) in VERSIONS.iter().enumerate() {
                 // The root and its child differ in their bodies; the head is as its parent.
                 let salt = [0, 1000, 1000, 2000][if spec.versioned { *data } else { 0 }];
-                let pairs = if spec.data.n_voxels() > LARGEST_MAPPED {
+                let pairs = if spec.volume.is_some() || spec.data.n_voxels() > LARGEST_MAPPED {
                     Vec::new()
                 } else {
                     texture::mapping(spec.data.begin(), spec.data.end(), salt)
@@ -209,12 +228,17 @@ impl Dataset {
         self.instances.iter().find(|spec| spec.name == name).cloned()
     }
 
-    /// The value of a voxel as it is stored at a version, float32 as its bits; 0 where nothing is stored.
+    /// The value of a voxel as it is stored at a version; 0 where nothing is stored.
+    ///
+    /// float32 as its bits, and four channels as the bytes of a number, red lowest.
+    ///
+    /// # Panics
+    /// If it is a user's own and its file can no longer be read.
     #[must_use]
     pub fn voxel_at(&self, version: usize, spec: &InstanceSpec, scale: Scale, voxel: Coordinate) -> u64 {
         if scale == Scale::FULL {
             let stored = spec.data.contains_voxel(voxel) && spec.is_stored(scale, spec.grid().block_of(voxel));
-            return if stored { value(version, spec, voxel) } else { 0 };
+            return if stored { values_of(version, spec, one(voxel))[0] } else { 0 };
         }
         // Most of a coarse block lies outside small data: nothing need be looked at there.
         if scale > spec.max_scale() || !spec.data.at_scale(scale).contains_voxel(voxel) {
@@ -230,7 +254,7 @@ impl Dataset {
     /// The values of a box of voxels, z slowest: each that of [`Dataset::voxel_at`], but fewer questions are asked.
     ///
     /// # Panics
-    /// If the box does not fit in memory.
+    /// If the box does not fit in memory, or the file of a user's own voxels can no longer be read.
     #[must_use]
     pub fn values(&self, version: usize, spec: &InstanceSpec, scale: Scale, voxels: VoxelBox) -> Vec<u64> {
         let mut values = vec![0; usize::try_from(voxels.n_voxels()).expect("a request fits in memory")];
@@ -246,7 +270,8 @@ impl Dataset {
         if scale == Scale::FULL {
             let stored = spec.grid().blocks_covering(wanted).filter(|&block| spec.is_stored(scale, block));
             for part in stored.map(|block| spec.grid().block_box(block).intersect(wanted)) {
-                part.indices().for_each(|voxel| set(voxel.axes(), value(version, spec, voxel)));
+                let values = values_of(version, spec, part);
+                part.indices().zip(values).for_each(|(voxel, value)| set(voxel.axes(), value));
             }
             return values;
         }
@@ -294,18 +319,37 @@ fn majority(mut eight: [u64; 8]) -> u64 {
     best.1
 }
 
+fn one(voxel: Coordinate) -> VoxelBox {
+    VoxelBox::from_shape(voxel, Coordinate::ONE).expect("one voxel is a box")
+}
+
+/// The values of a box of full resolution that lies in the data.
+fn values_of(version: usize, spec: &InstanceSpec, voxels: VoxelBox) -> Vec<u64> {
+    match &spec.volume {
+        Some(volume) => volume.values(voxels.translated(Coordinate::ZERO - spec.data.begin())),
+        None => voxels.indices().map(|voxel| value(version, spec, voxel)).collect(),
+    }
+}
+
 fn value(version: usize, spec: &InstanceSpec, voxel: Coordinate) -> u64 {
+    let voxel =
+        if spec.stored == Stored::Jpeg { Coordinate::new(voxel.z(), voxel.y() & !7, voxel.x() & !7) } else { voxel };
     let step = spec.coarser_by.factor();
     let at = voxel.map(|n| n * step + step / 2);
     match spec.kind {
         Kind::Image(dtype) => image_value(version, spec, dtype, at),
+        Kind::Rgba => {
+            let noise = texture::hash(at, 16).to_le_bytes();
+            // Nearly opaque: no channel can be taken for another.
+            let alpha = 192 + noise[1] % 64;
+            u32::from_le_bytes([texture::gray(at), 255 - texture::gray(at) / 2, noise[0], alpha]).into()
+        }
         Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) => texture::supervoxel(at),
         Kind::Other(_) => 0,
     }
 }
 
 fn image_value(version: usize, spec: &InstanceSpec, dtype: Dtype, at: Coordinate) -> u64 {
-    let at = if spec.stored == Stored::Jpeg { Coordinate::new(at.z(), at.y() & !7, at.x() & !7) } else { at };
     // The branch and the open head changed the block at the origin.
     let changed =
         VERSIONS[version].data >= 2 && spec.versioned && spec.grid().block_of(at) == BlockIndex(Coordinate::ZERO);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::geometry::{BlockIndex, Coordinate, Scale, VoxelBox};
-use crate::voxels::Dtype;
 
 use super::dataset::Stored;
 use super::http::Response;
@@ -42,7 +41,7 @@ impl Call<'_> {
             let text = format!("Illegal geometry requested: 3d volume ({sx},{sy},{sz}) at offset ({ox},{oy},{oz})");
             return Err(target.bad(&text));
         }
-        let bytes = size.product() * self.dtype().itemsize() as u128;
+        let bytes = size.product() * self.spec.voxel_bytes() as u128;
         if bytes > MOST_BYTES {
             let limit = "exceeds this DVID server's set limit";
             return Err(target.bad(&format!("{complaint} ({bytes} bytes) {limit} ({MOST_BYTES})")));
@@ -50,13 +49,8 @@ impl Call<'_> {
         Ok(VoxelBox::from_shape(offset, size).unwrap_or(VoxelBox::EMPTY))
     }
 
-    /// The type of a voxel.
-    pub(super) fn dtype(&self) -> Dtype {
-        self.spec.dtype().expect("only instances with voxels have endpoints for them")
-    }
-
     /// The payload of a block, or `None` where none is stored: made once, and then remembered.
-    fn payload(&self, block: BlockIndex, form: Stored) -> Option<Arc<Vec<u8>>> {
+    pub(super) fn payload(&self, block: BlockIndex, form: Stored) -> Option<Arc<Vec<u8>>> {
         if !self.spec.is_stored(Scale::FULL, block) {
             return None;
         }
@@ -65,7 +59,7 @@ impl Call<'_> {
             let voxels = self.spec.grid().block_box(block);
             let values =
                 wire::values(&self.shared.dataset, self.version, self.spec, Scale::FULL, Labels::Stored, voxels);
-            Some(wire::stored_payload(wire::to_bytes(&values, self.spec.dtype()?), form, self.spec.block_shape))
+            Some(wire::stored_payload(wire::to_bytes(&values, self.spec.voxel_bytes()), form, self.spec.block_shape))
         })
     }
 }
@@ -74,11 +68,11 @@ impl Call<'_> {
 fn raw(call: &Call<'_>) -> Result<Response, Response> {
     let voxels = call.raw_box("Requested payload")?;
     let values = wire::values(&call.shared.dataset, call.version, call.spec, Scale::FULL, Labels::Stored, voxels);
-    Ok(Response::voxels(wire::to_bytes(&values, call.dtype())))
+    Ok(Response::voxels(wire::to_bytes(&values, call.spec.voxel_bytes())))
 }
 
 /// `blocks/<bx_by_bz>/<span>`: whole blocks along x without frames; missing ones are Background, which is 0.
-fn blocks(call: &Call<'_>) -> Result<Response, Response> {
+pub(super) fn blocks(call: &Call<'_>) -> Result<Response, Response> {
     let first = call.target.triple(5, "Block coordinate")?;
     let span: i64 = call.target.parts.get(6).and_then(|span| span.parse().ok()).unwrap_or(0);
     if span < 0 {
@@ -90,7 +84,7 @@ fn blocks(call: &Call<'_>) -> Result<Response, Response> {
         let block = BlockIndex(first + Coordinate::new(0, 0, x));
         match call.payload(block, Stored::None) {
             Some(payload) => body.extend_from_slice(&payload),
-            None => body.resize(body.len() + size * call.dtype().itemsize(), 0),
+            None => body.resize(body.len() + size * call.spec.voxel_bytes(), 0),
         }
     }
     Ok(Response::voxels(body))

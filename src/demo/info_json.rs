@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::geometry::{Coordinate, VoxelBox};
+use crate::geometry::{Coordinate, Scale, VoxelBox};
 use crate::voxels::Dtype;
 
 use super::clock;
@@ -29,7 +29,7 @@ fn xyz(zyx: Coordinate) -> String {
 /// `GET <instance>/info`.
 pub(super) fn instance(dataset: &Dataset, spec: &InstanceSpec) -> String {
     let (base, extended) = (base(dataset, spec), extended(spec));
-    let has_extents = spec.dtype().is_some() && spec.kind != Kind::LabelBlk || spec.kind == Kind::Other("rgba8blk");
+    let has_extents = spec.dtype().is_some() && spec.kind != Kind::LabelBlk;
     let extents = if has_extents { format!(",\"Extents\":{{{}}}", points(spec)) } else { String::new() };
     format!("{{\"Base\":{base},\"Extended\":{{{extended}}}{extents}}}")
 }
@@ -38,11 +38,13 @@ fn base(dataset: &Dataset, spec: &InstanceSpec) -> String {
     let typename = typename(spec.kind);
     let (url, version) = match spec.kind {
         Kind::Image(dtype) => (format!("imageblk/{dtype}.go"), if dtype == Dtype::Uint8 { "0.2" } else { "0.1" }),
-        Kind::Other("rgba8blk") => ("imageblk/rgba8.go".to_owned(), "0.2"),
+        Kind::Rgba => ("imageblk/rgba8.go".to_owned(), "0.2"),
         Kind::Other("keyvalue") => ("keyvalue".to_owned(), "0.2"),
         Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) | Kind::Other(_) => (typename.clone(), "0.1"),
     };
     let compression = match spec.stored {
+        // Whatever the chunks are.
+        _ if spec.bucket => "jpeg compression, level 32",
         Stored::Lz4 if matches!(spec.kind, Kind::LabelArray(_) | Kind::LabelMap(_)) => "gzip compression, level -1",
         Stored::Lz4 => "LZ4 compression, level -1",
         Stored::Gzip => "gzip compression, level -1",
@@ -67,6 +69,7 @@ fn base(dataset: &Dataset, spec: &InstanceSpec) -> String {
 pub(super) fn typename(kind: Kind) -> String {
     match kind {
         Kind::Image(dtype) => format!("{dtype}blk"),
+        Kind::Rgba => "rgba8blk".to_owned(),
         Kind::LabelBlk => "labelblk".to_owned(),
         Kind::LabelArray(_) => "labelarray".to_owned(),
         Kind::LabelMap(_) => "labelmap".to_owned(),
@@ -85,7 +88,7 @@ fn data_uuid(name: &str) -> String {
 /// The fields of `Extended`.
 fn extended(spec: &InstanceSpec) -> String {
     match spec.kind {
-        Kind::Other("rgba8blk") | Kind::Image(_) | Kind::LabelBlk => properties(spec),
+        Kind::Rgba | Kind::Image(_) | Kind::LabelBlk => properties(spec),
         Kind::LabelArray(_) | Kind::LabelMap(_) => format!("{},{}", properties(spec), label_properties(spec)),
         Kind::Other("roi") => "\"BlockSize\":[32,32,32],\"MinZ\":0,\"MaxZ\":1".to_owned(),
         Kind::Other(_) => String::new(),
@@ -95,7 +98,8 @@ fn extended(spec: &InstanceSpec) -> String {
 fn properties(spec: &InstanceSpec) -> String {
     let dtype = spec.dtype().unwrap_or(Dtype::Uint8);
     let labels = match spec.kind {
-        Kind::Other(_) => vec!["red".to_owned(), "green".to_owned(), "blue".to_owned(), "alpha".to_owned()],
+        Kind::Rgba => ["red", "green", "blue", "alpha"].map(str::to_owned).to_vec(),
+        Kind::Other(_) => Vec::new(),
         Kind::Image(dtype) => vec![dtype.name().to_owned()],
         Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) => vec![typename(spec.kind)],
     };
@@ -103,26 +107,30 @@ fn properties(spec: &InstanceSpec) -> String {
     let indices = match shown(spec).filter(|_| spec.kind != Kind::LabelBlk) {
         Some(data) => {
             let blocks = spec.grid().block_range(data).0;
-            format!("\"MinIndex\":{},\"MaxIndex\":{}", xyz(blocks.begin()), xyz(blocks.end() - Coordinate::ONE))
+            let last = if spec.bucket { spec.grid().block_of(data.end()).0 } else { blocks.end() - Coordinate::ONE };
+            format!("\"MinIndex\":{},\"MaxIndex\":{}", xyz(blocks.begin()), xyz(last))
         }
         None => "\"MinIndex\":null,\"MaxIndex\":null".to_owned(),
     };
     format!(
         "\"Values\":{values},\"Interpolable\":{},\"BlockSize\":{},\"VoxelSize\":[{}],\"VoxelUnits\":[{unit},{unit},{unit}],{},\
-         {indices},\"Background\":0,\"GridStore\":\"\",\"ScaleLevel\":0",
+         {indices},\"Background\":0,\"GridStore\":\"{}\",\"ScaleLevel\":{}",
         !spec.is_label(),
         xyz(spec.block_shape),
         // The digits that it was written with, as DVID keeps them.
         spec.voxel_size_xyz.join(","),
         points(spec),
+        if spec.bucket { "bucket" } else { "" },
+        if spec.bucket { spec.coarser_by } else { Scale::FULL },
         unit = quoted(spec.units),
     )
 }
 
-/// The last voxel is told, not the one past it.
+/// The last voxel is told, not the one past it; but of a bucket it is the one past it.
 fn points(spec: &InstanceSpec) -> String {
+    let behind = Coordinate::splat(if spec.bucket { 0 } else { 1 });
     match shown(spec) {
-        Some(data) => format!("\"MinPoint\":{},\"MaxPoint\":{}", xyz(data.begin()), xyz(data.end() - Coordinate::ONE)),
+        Some(data) => format!("\"MinPoint\":{},\"MaxPoint\":{}", xyz(data.begin()), xyz(data.end() - behind)),
         None => "\"MinPoint\":null,\"MaxPoint\":null".to_owned(),
     }
 }
@@ -134,7 +142,9 @@ fn shown(spec: &InstanceSpec) -> Option<VoxelBox> {
 fn label_properties(spec: &InstanceSpec) -> String {
     let (next, count) = match spec.kind {
         Kind::LabelMap(_) => ("\"NextLabel\":0,", ""),
-        Kind::LabelArray(_) | Kind::LabelBlk | Kind::Image(_) | Kind::Other(_) => ("", "\"CountLabels\":true,"),
+        Kind::LabelArray(_) | Kind::LabelBlk | Kind::Image(_) | Kind::Rgba | Kind::Other(_) => {
+            ("", "\"CountLabels\":true,")
+        }
     };
     format!(
         "\"MaxLabel\":{{\"1\":{MAX_LABEL}}},\"MaxRepoLabel\":{MAX_LABEL},{next}\"IndexedLabels\":true,{count}\"MaxDownresLevel\":{}",
@@ -150,7 +160,7 @@ pub(super) fn metadata(spec: &InstanceSpec) -> String {
             "{{\"Label\":\"{label}\",\"Resolution\":{},\"Units\":{},\"Size\":{},\"Offset\":{}}}",
             spec.voxel_size_xyz[axis],
             quoted(spec.units),
-            data.shape().axes()[2 - axis],
+            data.shape().axes()[2 - axis] + i64::from(spec.bucket),
             data.begin().axes()[2 - axis],
         )
     });

@@ -1,9 +1,12 @@
-//! The three datasets: what `dvidfs demo` shows, every type and odd case for tests, and a very large one.
+//! The datasets: what `dvidfs demo` shows, every type and odd case for tests, very large ones, and a user's own arrays.
+
+use std::sync::Arc;
 
 use crate::geometry::{Coordinate, Scale, VoxelBox};
 use crate::voxels::Dtype;
 
 use super::dataset::{Dataset, InstanceSpec, Kind, Stored};
+use super::npy::NpyVolume;
 
 const NM_8: [&str; 3] = ["8", "8", "8"];
 
@@ -21,6 +24,8 @@ fn instance(name: &str, kind: Kind, begin: [i64; 3], end: [i64; 3]) -> InstanceS
         holes: false,
         null_extents: false,
         versioned: true,
+        bucket: false,
+        volume: None,
     }
 }
 
@@ -60,6 +65,11 @@ impl Dataset {
             ..instance(name, Kind::Image(dtype), [0; 3], [40, 70, 100])
         };
         let mut instances = pyramid(&image("gray", [0; 3], [100, 130, 150]), 2);
+        instances.extend(with_block_shapes(
+            pyramid(&image("mixed", [-20, 0, 5], [80, 97, 131]), 2),
+            [[64, 64, 64], [32, 32, 32], [48, 16, 100]],
+        ));
+        instances.extend(buckets());
         instances.extend([
             InstanceSpec { stored: Stored::Gzip, ..image("gray_gzip", [0; 3], [64, 70, 80]) },
             InstanceSpec { stored: Stored::None, ..image("gray_none", [0; 3], [64, 70, 80]) },
@@ -97,8 +107,8 @@ impl Dataset {
             instance("kv", Kind::Other("keyvalue"), [0; 3], [0; 3]),
             instance("rois", Kind::Other("roi"), [0; 3], [0; 3]),
             instance("synapses", Kind::Other("annotation"), [0; 3], [0; 3]),
-            instance("rgba", Kind::Other("rgba8blk"), [0; 3], [0; 3]),
         ]);
+        instances.extend(in_channels());
         let labelblk = instance("labelblk", Kind::LabelBlk, [0; 3], [70, 60, 50]);
         instances.extend(pyramid(&InstanceSpec { block_shape: Coordinate::splat(32), ..labelblk }, 1));
         Self::new("test", instances)
@@ -112,4 +122,70 @@ impl Dataset {
         let labels = instance("segmentation", Kind::LabelMap(0), [0; 3], end);
         Self::new("large", vec![gray, labels])
     }
+
+    /// The same with levels and with every number of bytes that a voxel can have, to open with everything that reads
+    /// arrays.
+    #[must_use]
+    pub fn petavoxel() -> Self {
+        let end = [100_352; 3];
+        let image = |name, kind| instance(name, kind, [0; 3], end);
+        let mut instances = pyramid(&image("grayscale", Kind::Image(Dtype::Uint8)), 7);
+        instances.push(image("u16", Kind::Image(Dtype::Uint16)));
+        instances.push(image("f32", Kind::Image(Dtype::Float32)));
+        instances.push(image("rgba", Kind::Rgba));
+        instances.push(image("segmentation", Kind::LabelMap(2)));
+        Self::new("petavoxel", instances)
+    }
+
+    /// Arrays of a user, by name: uint64 as labelmaps whose bodies are their supervoxels, others as images.
+    #[must_use]
+    pub fn of_volumes(volumes: Vec<(String, NpyVolume)>) -> Self {
+        let instances = volumes.into_iter().map(|(name, volume)| {
+            let shape = volume.shape();
+            let kind = match volume.dtype() {
+                _ if volume.is_rgba() => Kind::Rgba,
+                Dtype::Uint64 => Kind::LabelMap(n_scales(shape)),
+                dtype @ (Dtype::Uint8 | Dtype::Uint16 | Dtype::Uint32 | Dtype::Float32) => Kind::Image(dtype),
+            };
+            InstanceSpec { volume: Some(Arc::new(volume)), ..instance(&name, kind, [0; 3], shape.axes()) }
+        });
+        Self::new("volumes", instances.collect())
+    }
+}
+
+/// Scales above 0 until a block holds the whole volume. A block of scale 4 is made from 1024^3 voxels, and none from more.
+fn n_scales(shape: Coordinate) -> u8 {
+    let longest = shape.axes().into_iter().fold(1, i64::max);
+    (0..4).find(|scale| longest >> scale <= 64).unwrap_or(4)
+}
+
+/// Images that the server has from buckets: JPEG with a coarser level, and raw.
+fn buckets() -> Vec<InstanceSpec> {
+    // The pictures are whole squares of 8 x 8 pixels at both levels, so every decoder gives the same.
+    let image = |name, end| instance(name, Kind::Image(Dtype::Uint8), [0; 3], end);
+    let em = InstanceSpec { bucket: true, stored: Stored::Jpeg, ..image("em", [100, 144, 208]) };
+    let mut instances = pyramid(&em, 1);
+    instances[0].holes = true;
+    instances[1].voxel_size_xyz = ["16", "16", "16"];
+    instances.push(InstanceSpec { bucket: true, stored: Stored::None, ..image("rawem", [64, 64, 128]) });
+    instances
+}
+
+/// Images of four channels in all forms in which the server keeps them, with a coarser level, at odd places, with holes.
+fn in_channels() -> Vec<InstanceSpec> {
+    let rgba = |name, stored, block_shape: [i64; 3], begin, end| InstanceSpec {
+        stored,
+        block_shape: block_shape.into(),
+        ..instance(name, Kind::Rgba, begin, end)
+    };
+    let mut instances = pyramid(&rgba("rgba", Stored::Lz4, [32; 3], [0; 3], [40, 70, 100]), 1);
+    instances.push(rgba("rgba_gzip", Stored::Gzip, [16, 32, 64], [-10, 3, -70], [30, 40, 50]));
+    instances.push(InstanceSpec { holes: true, ..rgba("rgba_none", Stored::None, [32; 3], [0; 3], [64, 64, 64]) });
+    instances
+}
+
+/// The levels of a pyramid with blocks of these shapes.
+fn with_block_shapes<const N: usize>(levels: Vec<InstanceSpec>, shapes: [[i64; 3]; N]) -> Vec<InstanceSpec> {
+    let reshaped = |(level, shape): (InstanceSpec, [i64; 3])| InstanceSpec { block_shape: shape.into(), ..level };
+    levels.into_iter().zip(shapes).map(reshaped).collect()
 }

@@ -82,7 +82,7 @@ fn raw(call: &Call<'_>) -> Result<Response, Response> {
     if call.is_labelmap() {
         single_block_trap(call, voxels, scale, compression)?;
     }
-    let array = || wire::to_bytes(&call.label_values(scale, voxels), call.dtype());
+    let array = || wire::to_bytes(&call.label_values(scale, voxels), call.spec.voxel_bytes());
     match compression {
         "" | "uncompressed" => Ok(Response::voxels(array())),
         "lz4" | "gzip" => {

@@ -4,7 +4,7 @@ use super::dataset::{InstanceSpec, Kind, VERSIONS};
 use super::http::{Request, Response};
 use super::query::Target;
 use super::server::Shared;
-use super::{images, info_json, labels, records, refs};
+use super::{bucket, images, info_json, labels, records, refs};
 
 /// A request for one instance at one version.
 pub(super) struct Call<'a> {
@@ -99,7 +99,8 @@ impl Call<'_> {
             }
             _ => match self.spec.kind {
                 Kind::LabelMap(_) | Kind::LabelArray(_) | Kind::LabelBlk => labels::answer(self, endpoint),
-                Kind::Image(_) => images::answer(self, endpoint),
+                Kind::Image(_) | Kind::Rgba if self.spec.bucket => bucket::answer(self, endpoint),
+                Kind::Image(_) | Kind::Rgba => images::answer(self, endpoint),
                 Kind::Other(typename) => records::answer(self, typename, endpoint),
             }
             .unwrap_or_else(|refusal| refusal),

@@ -1,7 +1,6 @@
 //! Blocks of the demo in the forms in which DVID sends them.
 
 use crate::geometry::{BlockIndex, Coordinate, Scale, VoxelBox};
-use crate::voxels::Dtype;
 
 use super::dataset::{Dataset, InstanceSpec, Stored};
 use super::label_block;
@@ -47,11 +46,11 @@ pub(super) fn values(
     values
 }
 
-/// Values as little-endian voxels.
-pub(super) fn to_bytes(values: &[u64], dtype: Dtype) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(values.len() * dtype.itemsize());
+/// Values as little-endian voxels of so many bytes.
+pub(super) fn to_bytes(values: &[u64], voxel_bytes: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(values.len() * voxel_bytes);
     for value in values {
-        bytes.extend_from_slice(&value.to_le_bytes()[..dtype.itemsize()]);
+        bytes.extend_from_slice(&value.to_le_bytes()[..voxel_bytes]);
     }
     bytes
 }
@@ -101,7 +100,7 @@ pub(super) fn stored_payload(bytes: Vec<u8>, stored: Stored, block_shape: Coordi
 
 /// A block of labels in the form that `compression=` names, or None for a name that DVID does not know.
 pub(super) fn label_payload(values: &[u64], compression: &str, block_shape: Coordinate) -> Option<Vec<u8>> {
-    let bytes = || to_bytes(values, Dtype::Uint64);
+    let bytes = || to_bytes(values, 8);
     Some(match compression {
         "blocks" => gzip(&label_block::encode(values, block_shape)),
         "lz4" => lz4_flex::block::compress(&bytes()),
@@ -138,7 +137,7 @@ mod tests {
         let dataset = Dataset::test();
         let spec = dataset.instance("gray_jpeg").unwrap();
         let block = VoxelBox::from_shape(Coordinate::ZERO, spec.block_shape).unwrap();
-        let bytes = to_bytes(&values(&dataset, 0, &spec, Scale::FULL, Labels::Stored, block), Dtype::Uint8);
+        let bytes = to_bytes(&values(&dataset, 0, &spec, Scale::FULL, Labels::Stored, block), 1);
         let picture = stored_payload(bytes.clone(), Stored::Jpeg, spec.block_shape);
         assert_eq!(jpeg_decoder::Decoder::new(picture.as_slice()).decode().unwrap(), bytes);
     }

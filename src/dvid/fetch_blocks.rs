@@ -54,12 +54,23 @@ impl Block {
 /// What a source of blocks is like, per scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockForm {
-    /// The type of a voxel.
+    /// The type of a voxel, or of one channel of it.
     pub dtype: Dtype,
+    /// How many channels a voxel has, if there is an axis for them.
+    pub channels: Option<usize>,
     /// Voxels of a block along each axis, zyx.
     pub block_shape: Coordinate,
     /// How many blocks one request of a sequential reader may ask for.
     pub blocks_per_request: usize,
+}
+
+impl BlockForm {
+    /// Memory of a decoded block, in bytes.
+    #[must_use]
+    pub fn block_bytes(&self) -> usize {
+        let voxel_bytes = self.dtype.itemsize() * self.channels.unwrap_or(1);
+        usize::try_from(self.block_shape.product() * voxel_bytes as u128).unwrap_or(usize::MAX)
+    }
 }
 
 /// Something that fetches blocks: an instance of a server, or a fake of one.

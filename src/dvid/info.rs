@@ -36,8 +36,10 @@ pub struct InstanceInfo {
 /// What the voxels of an instance are like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VoxelInfo {
-    /// The type of a voxel.
+    /// The type of a voxel, or of one channel of it.
     pub dtype: Dtype,
+    /// How many channels a voxel has: only of an image with more than one.
+    pub channels: Option<usize>,
     /// Which of DVID's voxel types it is.
     pub kind: InstanceKind,
     /// Voxels of a block along each axis, zyx; the same at each scale.
@@ -173,20 +175,25 @@ struct Extents {
 
 fn voxels_of(typename: &str, base: &Base, json: &[u8]) -> Result<VoxelInfo, NoVoxels> {
     let (kind, dtype) = voxel_type(typename)?;
+    let channels = (typename == RGBA).then_some(4);
     if base.data_uuid.0.as_deref().unwrap_or_default().is_empty() {
         return Err(NoVoxels("bad metadata: no DataUUID".into()));
     }
     let properties: Properties = parse_json(json).map_err(|error| NoVoxels(error.to_string()))?;
     let Properties { extended, extents } = properties;
-    check_values(&extended, dtype)?;
+    check_values(&extended, dtype, channels.unwrap_or(1))?;
     let mut notes = vec![];
     let block_shape = block_shape(&extended, kind)?;
-    let compression = stored_form(base, kind, dtype, &mut notes)?;
+    let compression = stored_form(base, kind, (dtype, channels), &mut notes)?;
     let grid_store = extended.grid_store.0.as_deref().is_some_and(|bucket| !bucket.is_empty());
+    if grid_store {
+        notes.push("the blocks come from a bucket, and the server does not tell whether they are JPEG".into());
+    }
     let corners = extents.min_point.zip(extents.max_point).or(extended.min_point.zip(extended.max_point));
     let extents = corners.map(|(min, max)| data_box(min, max, grid_store)).transpose()?;
     Ok(VoxelInfo {
         dtype,
+        channels,
         kind,
         block_shape,
         voxel_size: voxel_size(&extended, &mut notes),
@@ -198,10 +205,13 @@ fn voxels_of(typename: &str, base: &Base, json: &[u8]) -> Result<VoxelInfo, NoVo
     })
 }
 
+/// The only type whose voxels have channels: red, green, blue and alpha.
+const RGBA: &str = "rgba8blk";
+
 fn voxel_type(typename: &str) -> Result<(InstanceKind, Dtype), NoVoxels> {
     let no = |why: String| Err(NoVoxels(why));
     match typename {
-        "uint8blk" => Ok((InstanceKind::ImageBlk, Dtype::Uint8)),
+        "uint8blk" | RGBA => Ok((InstanceKind::ImageBlk, Dtype::Uint8)),
         "uint16blk" => Ok((InstanceKind::ImageBlk, Dtype::Uint16)),
         "uint32blk" => Ok((InstanceKind::ImageBlk, Dtype::Uint32)),
         "uint64blk" => Ok((InstanceKind::ImageBlk, Dtype::Uint64)),
@@ -209,7 +219,6 @@ fn voxel_type(typename: &str) -> Result<(InstanceKind, Dtype), NoVoxels> {
         "labelblk" => Ok((InstanceKind::LabelBlk, Dtype::Uint64)),
         "labelarray" => Ok((InstanceKind::LabelArray, Dtype::Uint64)),
         "labelmap" => Ok((InstanceKind::LabelMap, Dtype::Uint64)),
-        "rgba8blk" => no("rgba8blk is not yet supported".into()),
         "multichan16" => no("multichan16 gives no volumes, only 2-D images".into()),
         "googlevoxels" => no("googlevoxels stands before another service and is not supported".into()),
         "imagetile" => no("imagetile holds 2-D tiles, no volume".into()),
@@ -222,13 +231,15 @@ fn voxel_type(typename: &str) -> Result<(InstanceKind, Dtype), NoVoxels> {
 }
 
 /// A byte order or a number of channels that differs from the typename's shows here.
-fn check_values(extended: &Extended, dtype: Dtype) -> Result<(), NoVoxels> {
+fn check_values(extended: &Extended, dtype: Dtype, n_channels: usize) -> Result<(), NoVoxels> {
     match extended.values.as_deref() {
         None => Ok(()),
-        Some([value]) if value.data_type == dtype.name() => Ok(()),
+        Some(values) if values.len() == n_channels && values.iter().all(|value| value.data_type == dtype.name()) => {
+            Ok(())
+        }
         Some(values) => {
             let names: Vec<_> = values.iter().map(|value| value.data_type.as_str()).collect();
-            Err(NoVoxels(format!("bad metadata: values {names:?} where one {dtype} belongs")))
+            Err(NoVoxels(format!("bad metadata: values {names:?} where {n_channels} of {dtype} belong")))
         }
     }
 }
@@ -251,7 +262,12 @@ fn block_shape(extended: &Extended, kind: InstanceKind) -> Result<Coordinate, No
     }
 }
 
-fn stored_form(base: &Base, kind: InstanceKind, dtype: Dtype, notes: &mut Vec<String>) -> Result<StoredForm, NoVoxels> {
+fn stored_form(
+    base: &Base,
+    kind: InstanceKind,
+    (dtype, channels): (Dtype, Option<usize>),
+    notes: &mut Vec<String>,
+) -> Result<StoredForm, NoVoxels> {
     let text = base.compression.0.clone().unwrap_or_default();
     let has = |word| text.to_ascii_lowercase().contains(word);
     let form = if has("jpeg") {
@@ -269,8 +285,9 @@ fn stored_form(base: &Base, kind: InstanceKind, dtype: Dtype, notes: &mut Vec<St
         StoredForm::Lz4
     };
     match (kind, form) {
-        (InstanceKind::ImageBlk, StoredForm::Jpeg) if dtype != Dtype::Uint8 => {
-            Err(NoVoxels(format!("{dtype} voxels that are stored as JPEG are mangled by the server")))
+        (InstanceKind::ImageBlk, StoredForm::Jpeg) if (dtype, channels) != (Dtype::Uint8, None) => {
+            let voxels = channels.map_or(format!("{dtype} voxels"), |n| format!("voxels of {n} channels"));
+            Err(NoVoxels(format!("{voxels} that are stored as JPEG are mangled by the server")))
         }
         (
             InstanceKind::LabelArray | InstanceKind::LabelMap,

@@ -185,9 +185,8 @@ impl Instance {
             return Ok(());
         }
         let now = info_at(&self.server, &self.path, &self.name)?;
-        let same_blocks = now.voxels.as_ref().is_ok_and(|now| {
-            (now.kind, now.dtype, now.block_shape) == (self.voxels.kind, self.voxels.dtype, self.voxels.block_shape)
-        });
+        let blocks = |of: &VoxelInfo| (of.kind, of.dtype, of.channels, of.block_shape);
+        let same_blocks = now.voxels.as_ref().is_ok_and(|now| blocks(now) == blocks(&self.voxels));
         if now.data_uuid != self.data_uuid || now.typename != self.typename || !same_blocks {
             self.is_replaced.store(true, Ordering::Release);
             let detail = format!("data UUID {:?} in place of {:?}", now.data_uuid, self.data_uuid);
@@ -198,8 +197,8 @@ impl Instance {
     }
 
     fn decoded(&self, encoding: Encoding, payload: Option<&[u8]>) -> Result<Block, PayloadError> {
-        let decode = |payload| decode_payload(encoding, self.voxels.dtype, self.voxels.block_shape, payload);
-        payload.map_or(Ok(Block::Absent), decode)
+        let VoxelInfo { dtype, channels, block_shape, .. } = self.voxels;
+        payload.map_or(Ok(Block::Absent), |payload| decode_payload(encoding, (dtype, channels), block_shape, payload))
     }
 
     fn blocks(&self, labels: Labels, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {
@@ -263,8 +262,7 @@ impl FetchBlocks for Instance {
     fn form(&self) -> BlockForm {
         let budget = if self.voxels.dtype == Dtype::Uint64 { LABEL_REQUEST_BYTES } else { GRAY_REQUEST_BYTES };
         let wanted = (budget / block_bytes(&self.voxels)).clamp(1, MAX_BLOCKS_PER_REQUEST);
-        let blocks_per_request = if self.voxels.grid_store { 1 } else { wanted };
-        BlockForm { dtype: self.voxels.dtype, block_shape: self.voxels.block_shape, blocks_per_request }
+        BlockForm { blocks_per_request: if self.voxels.grid_store { 1 } else { wanted }, ..form(&self.voxels) }
     }
 
     fn freshness(&self) -> Freshness {
@@ -314,7 +312,8 @@ impl FetchBlocks for Instance {
                 _ => labels.decode(),
             },
         };
-        let volume = Volume::new(self.voxels.dtype, self.voxels.block_shape, voxels);
+        let VoxelInfo { dtype, channels, block_shape, .. } = self.voxels;
+        let volume = Volume::with_channels(dtype, channels, block_shape, voxels);
         volume.map(Arc::new).map_err(|error| Error::new(ErrorKind::Malformed, &self.path).with_source(error))
     }
 }
@@ -339,9 +338,15 @@ fn around(block: BlockIndex) -> VoxelBox {
     VoxelBox::from_shape(end - Coordinate::splat(2), Coordinate::splat(2)).unwrap_or(VoxelBox::EMPTY)
 }
 
+/// What one block of these voxels is like.
+fn form(voxels: &VoxelInfo) -> BlockForm {
+    let &VoxelInfo { dtype, channels, block_shape, .. } = voxels;
+    BlockForm { dtype, channels, block_shape, blocks_per_request: 1 }
+}
+
 /// Bytes of a decoded block; its shape was checked with the metadata.
 fn block_bytes(voxels: &VoxelInfo) -> usize {
-    usize::try_from(voxels.block_shape.product()).unwrap_or(usize::MAX / 16) * voxels.dtype.itemsize()
+    form(voxels).block_bytes()
 }
 
 thread_local! {

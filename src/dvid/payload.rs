@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::geometry::Coordinate;
-use crate::voxels::{Dtype, Volume};
+use crate::voxels::{Dtype, Volume, woven_apart};
 
 use super::fetch_blocks::Block;
 use super::gzip::gunzip;
@@ -42,15 +42,17 @@ pub(super) enum Encoding {
 
 /// The block that a payload holds: [`Block::Labels`] for label blocks, [`Block::Dense`] for all others.
 ///
+/// The server sends channels voxel by voxel; they are taken apart here, once for all who read the block.
+///
 /// # Errors
 /// If the payload is damaged, or is not exactly one block of this type and shape (zyx).
 pub(super) fn decode_payload(
     encoding: Encoding,
-    dtype: Dtype,
+    (dtype, channels): (Dtype, Option<usize>),
     block_shape: Coordinate,
     payload: &[u8],
 ) -> Result<Block, PayloadError> {
-    let claimed = block_shape.product() * dtype.itemsize() as u128;
+    let claimed = block_shape.product() * (dtype.itemsize() * channels.unwrap_or(1)) as u128;
     let wanted = usize::try_from(claimed)
         .map_err(|_| PayloadError::OverLimit { claimed: u64::MAX, limit: usize::MAX as u64 })?;
     let voxels = match encoding {
@@ -59,7 +61,7 @@ pub(super) fn decode_payload(
         }
         Encoding::Lz4Labels => unlz4(payload, wanted)?,
         Encoding::Stored(declared) => {
-            match stored_form(declared, dtype, wanted, payload)
+            match stored_form(declared, (dtype, channels), wanted, payload)
                 .ok_or(PayloadError::BadLength { got: payload.len(), wanted })?
             {
                 StoredForm::Jpeg => unjpeg(block_shape, payload)?,
@@ -72,7 +74,12 @@ pub(super) fn decode_payload(
         }
     };
     let got = voxels.len();
-    let volume = Volume::new(dtype, block_shape, voxels).map_err(|_| PayloadError::BadLength { got, wanted })?;
+    let voxels = match channels {
+        Some(n) if got == wanted => woven_apart(&voxels, n, dtype.itemsize()),
+        Some(_) | None => voxels,
+    };
+    let volume = Volume::with_channels(dtype, channels, block_shape, voxels);
+    let volume = volume.map_err(|_| PayloadError::BadLength { got, wanted })?;
     Ok(Block::Dense(Arc::new(volume)))
 }
 
@@ -80,9 +87,14 @@ pub(super) fn decode_payload(
 const LZ4_PREFIX: usize = 4;
 
 /// The form of a payload: the declared one if the payload looks like it, else the first that it looks like.
-fn stored_form(declared: StoredForm, dtype: Dtype, wanted: usize, payload: &[u8]) -> Option<StoredForm> {
+fn stored_form(
+    declared: StoredForm,
+    voxel: (Dtype, Option<usize>),
+    wanted: usize,
+    payload: &[u8],
+) -> Option<StoredForm> {
     let looks_like = |form: &StoredForm| match form {
-        StoredForm::Jpeg => dtype == Dtype::Uint8 && payload.starts_with(&[0xff, 0xd8]),
+        StoredForm::Jpeg => voxel == (Dtype::Uint8, None) && payload.starts_with(&[0xff, 0xd8]),
         StoredForm::Gzip => payload.starts_with(&[0x1f, 0x8b, 8]),
         StoredForm::Lz4 => match lz4_prefix(payload) {
             Some(0) => payload.len() == wanted + LZ4_PREFIX,

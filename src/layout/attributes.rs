@@ -8,7 +8,7 @@ use crate::voxels::Dtype;
 /// The spatial axes, slowest first.
 pub(super) const AXIS_NAMES: [&str; 3] = ["z", "y", "x"];
 
-/// The same of the three spatial axes in the order x, y, z.
+/// What each spatial axis has, in the order x, y, z.
 pub(super) fn to_xyz<T>([z, y, x]: [T; 3]) -> [T; 3] {
     [x, y, z]
 }
@@ -20,7 +20,7 @@ pub(super) fn corner_nm(spec: &ArraySpec) -> [f64; 3] {
     std::array::from_fn(|axis| origin[axis] as f64 * voxel_size[axis])
 }
 
-/// The centre of voxel 0 of a level, in nanometers, if voxel 0 of level 0 has its centre where an array begins.
+/// Where OME and COSEM place the centre of voxel 0 of a level, in nanometers: for level 0 at the corner of the array.
 ///
 /// A voxel of a coarse level covers 2^s fine ones, and its centre lies in the middle of theirs.
 #[allow(clippy::cast_precision_loss)] // a factor is at most 2^20

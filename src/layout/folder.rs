@@ -76,7 +76,9 @@ pub enum Entry {
 
 /// A file of metadata, which follows from the array's spec alone: it is written anew each time it is read.
 #[derive(Clone)]
-pub struct Document(Arc<dyn Fn(&ArraySpec) -> Vec<u8> + Send + Sync>);
+pub struct Document(Arc<Render>);
+
+type Render = dyn Fn(&ArraySpec) -> Vec<u8> + Send + Sync;
 
 impl Document {
     /// A document that `render` writes.

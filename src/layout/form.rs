@@ -20,7 +20,7 @@ pub(super) enum Form {
     Tiff(Picture),
     /// A PNG picture.
     Png(Picture),
-    /// An N5 block: a header, then the voxels, big-endian.
+    /// An N5 chunk: a header, then the voxels, big-endian.
     N5,
 }
 
@@ -41,7 +41,7 @@ impl Form {
             Self::Sharded(shard) => VoxelFile::new(shard.sections(spec, held)),
             Self::Tiff(picture) => tiff::file(spec, held, *picture).ok(),
             Self::Png(picture) => png::file(spec, held, *picture).ok(),
-            Self::N5 => n5::block(spec, held),
+            Self::N5 => n5::chunk(spec, held),
         }
     }
 }

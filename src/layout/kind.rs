@@ -87,7 +87,7 @@ impl LayoutKind {
                 return format!("Zarr v2 with OME-NGFF 0.4 metadata, chunks of about {edge}^3, not compressed");
             }
             Self::Zarr3 => "Zarr v3 with OME-NGFF 0.5 metadata, in shards of up to 1024^3",
-            Self::N5 => "N5, blocks of about 64^3, not compressed",
+            Self::N5 => "N5, chunks of about 64^3, not compressed",
             Self::Precomputed => "neuroglancer precomputed, raw, in absolute DVID voxels",
             Self::Hdf5 => "HDF5 (1.10 or later) with a dataset for each level, not compressed",
             Self::Flat => "whole levels as .npy, .raw, .nhdr, .nrrd, .mhd: exactly the data, no padding",

@@ -1,7 +1,8 @@
-//! N5, not compressed: `attributes.json` of the container and of each level, and blocks with a header.
+//! N5, not compressed: `attributes.json` of the container and of each level, and chunks with a header.
 //!
-//! Axes are in the order x, y, z, then channels; voxels are big-endian, x fastest. Blocks end where the array ends, and
-//! are missing where nothing is stored. `transform` names the centre of voxel 0, `offset` its corner.
+//! N5 calls chunks blocks. Axes are in the order x, y, z, then channels; voxels are big-endian, x fastest. Chunks end
+//! where the array ends, and are missing where nothing is stored. `transform` names the centre of voxel 0, `offset` its
+//! corner.
 
 use serde::Serialize;
 
@@ -21,19 +22,19 @@ const VERSION: &str = "2.5.1";
 
 const ATTRIBUTES: &str = "attributes.json";
 
-/// Readers in Java hold a block in an array that 31 bits count.
-const BLOCK_BYTES_END: u128 = 1 << 31;
+/// Readers in Java hold a chunk in an array that 31 bits count.
+const CHUNK_BYTES_END: u128 = 1 << 31;
 
 /// The whole directory.
 pub(super) fn folder(spec: &ArraySpec) -> Result<Folder, LeftOut> {
     let mut entries = vec![(ATTRIBUTES.to_owned(), Entry::document(container))];
     for (index, level) in spec.levels.iter().enumerate() {
-        if block_bytes(spec, level) >= BLOCK_BYTES_END {
+        if chunk_bytes(spec, level) >= CHUNK_BYTES_END {
             return Err(LeftOut::LargeChunk(2));
         }
         let attributes = (ATTRIBUTES.to_owned(), Entry::document(move |spec| array(spec, index)));
-        let blocks = blocks(spec, index, level).ok_or(LeftOut::TooLarge)?;
-        let folder = Folder { entries: vec![attributes], chunks: vec![blocks], ..Folder::default() };
+        let chunks = chunks(spec, index, level).ok_or(LeftOut::TooLarge)?;
+        let folder = Folder::with_chunks(vec![attributes], chunks);
         entries.push((path_of(index), Entry::Folder(folder)));
     }
     Ok(Folder::of(entries))
@@ -49,8 +50,8 @@ fn array(spec: &ArraySpec, level: usize) -> Vec<u8> {
     to_bytes(&Array::of(spec, &spec.levels[level]))
 }
 
-/// The blocks of a level that hold stored voxels.
-fn blocks(spec: &ArraySpec, index: usize, level: &Level) -> Option<ChunkGrid> {
+/// The chunks of a level that hold stored voxels.
+fn chunks(spec: &ArraySpec, index: usize, level: &Level) -> Option<ChunkGrid> {
     let parts = GridParts {
         level: index,
         origin: level.origin,
@@ -63,13 +64,13 @@ fn blocks(spec: &ArraySpec, index: usize, level: &Level) -> Option<ChunkGrid> {
     ChunkGrid::new(spec, parts)
 }
 
-/// The file of a block, or `None` if it would have 2^63 bytes or more.
-pub(super) fn block(spec: &ArraySpec, held: Held) -> Option<VoxelFile> {
+/// The file of a chunk, or `None` if it would have 2^63 bytes or more.
+pub(super) fn chunk(spec: &ArraySpec, held: Held) -> Option<VoxelFile> {
     let header = Section::Bytes(header(spec, held.voxels)?.into());
     VoxelFile::new([header].into_iter().chain(planes(spec, held, Encoding::Big)))
 }
 
-/// Mode 0, the number of axes, and the block's own size along each; all big-endian. `None` if one has no 32 bits.
+/// Mode 0, the number of axes, and the chunk's own size along each; all big-endian. `None` if one has no 32 bits.
 fn header(spec: &ArraySpec, voxels: VoxelBox) -> Option<Vec<u8>> {
     let mode = [0, 0];
     let sizes = extents(spec, voxels.shape().axes());
@@ -81,8 +82,8 @@ fn header(spec: &ArraySpec, voxels: VoxelBox) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Bytes of the voxels of the largest block of a level.
-fn block_bytes(spec: &ArraySpec, level: &Level) -> u128 {
+/// Bytes of the voxels of the largest chunk of a level.
+fn chunk_bytes(spec: &ArraySpec, level: &Level) -> u128 {
     level.chunk_shape.min(level.shape).product() * (spec.dtype.itemsize() * spec.n_channels()) as u128
 }
 

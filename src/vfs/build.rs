@@ -14,6 +14,8 @@ use super::inode::InodeTable;
 use super::names::{MAX_NAME_BYTES, escape};
 use super::tree::{Chunks, Fixed, FixedNode, Folder, ROOT, Row, Tree};
 
+/// The directory of boxes.
+const BOXES: &str = "boxes";
 /// No log has more than ten lines of a kind at once.
 const MAX_ESCAPED_LINES: usize = 9;
 
@@ -28,6 +30,7 @@ pub(super) struct RootFiles {
 pub(super) fn build(
     root: RootFiles,
     instances: Vec<InstanceFiles>,
+    boxes: Vec<InstanceFiles>,
     layouts: &LayoutOptions,
 ) -> Result<Tree, BuildError> {
     let mut inodes = InodeTable::default();
@@ -40,8 +43,25 @@ pub(super) fn build(
     for file in ControlFile::ALL {
         rows.add(control, file.name(), FixedNode::Control(file));
     }
+    // An empty directory would ask what it is for.
+    let boxes_folder = (!boxes.is_empty()).then(|| rows.subfolder(root_folder, BOXES));
     let mut root_nodes = rows.into_nodes();
 
+    add_instances(&mut inodes, layouts, (&mut root_nodes, root_folder), instances)?;
+    if let Some(folder) = boxes_folder {
+        add_instances(&mut inodes, layouts, (&mut root_nodes, folder), boxes)?;
+    }
+    finish_nodes(&mut inodes, 0, root_nodes);
+    Ok(Tree { inodes })
+}
+
+/// Lays out instances as directories of a directory of the root's row.
+fn add_instances(
+    inodes: &mut InodeTable<Row>,
+    layouts: &LayoutOptions,
+    (root_nodes, parent): (&mut [Fixed], u64),
+    instances: Vec<InstanceFiles>,
+) -> Result<(), BuildError> {
     let mut named: Vec<_> = instances.into_iter().map(|instance| (escape(&instance.name), instance)).collect();
     log_escaped(&named);
     named.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -49,13 +69,13 @@ pub(super) fn build(
         return Err(BuildError::SameName(pair[0].0.clone()));
     }
     for (name, instance) in named {
-        let mut rows = RowBuilder::new(&mut inodes, layouts)?;
-        let folder = rows.instance(instance)?;
+        let mut rows = RowBuilder::new(inodes, layouts)?;
+        let folder = rows.instance(parent, instance)?;
         rows.finish();
-        link(&mut root_nodes, 0, name, folder, true);
+        let at = usize::try_from(parent - ROOT).expect("the root's row has as many nodes as its vector");
+        link(root_nodes, at, name, folder, true);
     }
-    finish_nodes(&mut inodes, 0, root_nodes);
-    Ok(Tree { inodes })
+    Ok(())
 }
 
 /// Tells which instances go by another name here: a line each, and one for those beyond the first few.
@@ -182,9 +202,9 @@ impl<'a> RowBuilder<'a> {
         usize::try_from(inode - self.first).expect("a row has as many fixed nodes as its vector") - 1
     }
 
-    fn instance(&mut self, instance: InstanceFiles) -> Result<u64, BuildError> {
+    fn instance(&mut self, parent: u64, instance: InstanceFiles) -> Result<u64, BuildError> {
         let InstanceFiles { name: _, typename: _, info, freshness, view, supervoxels } = instance;
-        let folder = self.folder(ROOT);
+        let folder = self.folder(parent);
         self.text(folder, "info", info, freshness);
         self.view(folder, view, freshness)?;
         if let Some(view) = supervoxels {

@@ -24,6 +24,8 @@ pub struct Contents {
     pub updated_s: i64,
     /// The instances in any order.
     pub instances: Vec<InstanceFiles>,
+    /// Boxes of instances, each shown as an instance of its own in `boxes/`.
+    pub boxes: Vec<InstanceFiles>,
     /// Which layouts each array is shown in.
     pub layouts: LayoutOptions,
     /// Asked for at each open of `stats.json`.
@@ -34,11 +36,12 @@ pub struct Contents {
 
 impl fmt::Debug for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, node: _, config: _, updated_s, instances, layouts, stats: _, metrics: _ } = self;
+        let Self { source, node: _, config: _, updated_s, instances, boxes, layouts, stats: _, metrics: _ } = self;
         f.debug_struct("Contents")
             .field("source", source)
             .field("updated_s", updated_s)
             .field("instances", instances)
+            .field("boxes", boxes)
             .field("layouts", layouts)
             .finish_non_exhaustive()
     }

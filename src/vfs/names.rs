@@ -17,6 +17,7 @@ const RESERVED: &[&str] = &[
     "README.txt",
     "attributes.json",
     "attrs.json",
+    "boxes",
     "info",
     "neuroglancer.json",
     "node.json",

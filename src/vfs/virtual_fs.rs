@@ -142,9 +142,9 @@ impl VirtualFs {
     /// # Errors
     /// If two instances come to one name, or there are more files than inode numbers.
     pub fn new(contents: Contents) -> Result<Self, BuildError> {
-        let Contents { source, node, config, updated_s, instances, layouts, stats, metrics } = contents;
+        let Contents { source, node, config, updated_s, instances, boxes, layouts, stats, metrics } = contents;
         let root = RootFiles { readme: readme(&source, &instances, &layouts), node, config };
-        let tree = Arc::new(build(root, instances, &layouts)?);
+        let tree = Arc::new(build(root, instances, boxes, &layouts)?);
         let (total_bytes, files) = tree.totals();
         let journal = Arc::new(Journal::default());
         let control = Control { stats, metrics: Arc::clone(&metrics), journal: Arc::clone(&journal) };

@@ -45,7 +45,7 @@ voxel!(u32, U32, Uint32);
 voxel!(u64, U64, Uint64);
 voxel!(f32, F32, Float32);
 
-/// A dense array of voxels, C order zyx, of one of the types that DVID stores.
+/// A dense array of voxels, C order zyx (czyx with channels), of one of the types that DVID stores.
 ///
 /// ```
 /// use dvidfs::geometry::Coordinate;
@@ -114,7 +114,8 @@ impl From<Volume> for AnyArray {
 }
 
 fn typed<T: Voxel>(volume: &Volume) -> ArrayD<T> {
-    let shape = volume.shape().to_usize().expect("a volume has no negative axis");
+    let spatial = volume.shape().to_usize().expect("a volume has no negative axis");
+    let shape: Vec<usize> = volume.channels().into_iter().chain(spatial).collect();
     let voxels = volume.bytes().chunks_exact(T::DTYPE.itemsize()).map(T::from_le).collect();
     ArrayD::from_shape_vec(IxDyn(&shape), voxels).expect("a volume fills its shape")
 }
@@ -132,5 +133,12 @@ mod tests {
         assert_eq!(one(Dtype::Float32, &(-0.5_f32).to_le_bytes()).into_typed::<f32>().unwrap()[[0, 0, 0]], -0.5);
         assert_eq!(one(Dtype::Uint32, &[1, 2, 3, 4]).into_typed::<u32>().unwrap()[[0, 0, 0]], 0x0403_0201);
         assert_eq!(one(Dtype::Uint8, &[9]).into_typed::<u16>(), None);
+    }
+
+    #[test]
+    fn channels_are_the_first_axis() {
+        let volume = Volume::with_channels(Dtype::Uint8, Some(2), Coordinate::new(1, 2, 2), (0..8).collect()).unwrap();
+        let array = AnyArray::from(volume).into_typed::<u8>().unwrap();
+        assert_eq!((array.shape(), array[[1, 0, 1, 0]]), (&[2, 1, 2, 2][..], 6));
     }
 }

@@ -4,19 +4,20 @@ use crate::geometry::{Coordinate, VoxelBox};
 
 use super::dtype::Dtype;
 
-/// A dense box of voxels: little-endian bytes, C order zyx, x fastest.
+/// A dense box of voxels: little-endian bytes, C order zyx, x fastest; channels stand one behind the other.
 ///
-/// Invariant: `bytes.len() == shape.product() * dtype.itemsize()`.
+/// Invariant: `bytes.len() == shape.product() * dtype.itemsize()`, times the channels if there are any.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Volume {
     dtype: Dtype,
+    channels: Option<usize>,
     shape: Coordinate,
     bytes: Vec<u8>,
 }
 
 impl std::fmt::Debug for Volume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Volume({} {})", self.dtype, self.shape)
+        write!(f, "Volume({} {} {:?})", self.dtype, self.shape, self.channels)
     }
 }
 
@@ -40,18 +41,47 @@ impl Volume {
     /// # Errors
     /// If the number of bytes is not the shape times the size of a voxel.
     pub fn new(dtype: Dtype, shape: Coordinate, bytes: Vec<u8>) -> Result<Self, VolumeError> {
-        let wanted = shape.product().saturating_mul(dtype.itemsize() as u128);
+        Self::with_channels(dtype, None, shape, bytes)
+    }
+
+    /// A volume whose channels, if it has an axis for them, stand one behind the other.
+    ///
+    /// # Errors
+    /// If the number of bytes is not the shape times the channels times the size of a voxel.
+    pub fn with_channels(
+        dtype: Dtype,
+        channels: Option<usize>,
+        shape: Coordinate,
+        bytes: Vec<u8>,
+    ) -> Result<Self, VolumeError> {
+        let wanted = shape.product().saturating_mul((dtype.itemsize() * channels.unwrap_or(1)) as u128);
         if bytes.len() as u128 == wanted {
-            Ok(Self { dtype, shape, bytes })
+            Ok(Self { dtype, channels, shape, bytes })
         } else {
             Err(VolumeError { got: bytes.len(), wanted, shape, dtype })
         }
     }
 
-    /// The type of a voxel.
+    /// The type of a voxel, or of one channel of it.
     #[must_use]
     pub fn dtype(&self) -> Dtype {
         self.dtype
+    }
+
+    /// How many channels a voxel has, if there is an axis for them.
+    #[must_use]
+    pub fn channels(&self) -> Option<usize> {
+        self.channels
+    }
+
+    /// All voxels of one channel; channel 0 of a volume without an axis for them is all there is.
+    ///
+    /// # Panics
+    /// If the volume has no such channel.
+    #[must_use]
+    pub fn plane(&self, channel: usize) -> &[u8] {
+        let n_bytes = self.bytes.len() / self.channels.unwrap_or(1);
+        &self.bytes[channel * n_bytes..(channel + 1) * n_bytes]
     }
 
     /// Voxels along each axis.
@@ -60,7 +90,7 @@ impl Volume {
         self.shape
     }
 
-    /// All voxels, little-endian, x fastest.
+    /// All voxels, little-endian, x fastest, channel by channel.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -127,7 +157,7 @@ pub fn copy_box_into(
     });
 }
 
-fn for_each_row(region: VoxelBox, mut f: impl FnMut(Coordinate)) {
+pub(super) fn for_each_row(region: VoxelBox, mut f: impl FnMut(Coordinate)) {
     if region.is_empty() {
         return;
     }
@@ -140,13 +170,13 @@ fn for_each_row(region: VoxelBox, mut f: impl FnMut(Coordinate)) {
 }
 
 /// Where a voxel of a dense array begins, in bytes.
-fn byte_offset(array: VoxelBox, voxel: Coordinate, itemsize: usize) -> usize {
+pub(super) fn byte_offset(array: VoxelBox, voxel: Coordinate, itemsize: usize) -> usize {
     let [z, y, x] = (voxel - array.begin()).axes();
     let [_, ny, nx] = array.shape().axes();
     to_usize((z * ny + y) * nx + x) * itemsize
 }
 
-fn to_usize(n: i64) -> usize {
+pub(super) fn to_usize(n: i64) -> usize {
     usize::try_from(n).expect("a voxel lies in its array")
 }
 

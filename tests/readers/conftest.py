@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import registry
 from arrays import available
 from oracle import Oracle
 
@@ -54,20 +55,37 @@ def nodes():
     return STATE["nodes"]
 
 
+def views():
+    """(node, name, view) of everything with voxels."""
+    for node in nodes():
+        for name in node.oracle.instances():
+            volume = node.volume(name)
+            if volume is not None:
+                yield from ((node, name, view) for view in (("bodies", "supervoxels") if volume.typename == "labelmap" else ("bodies",)))
+
+
+def identity(*words):
+    return "-".join(words).encode("ascii", "replace").decode()
+
+
 def pytest_generate_tests(metafunc):
     if "reader" in metafunc.fixturenames:
-        cases = []
-        for node in nodes():
-            for name in node.oracle.instances():
-                volume = node.volume(name)
-                if volume is None:
-                    continue
-                views = ("bodies", "supervoxels") if volume.typename == "labelmap" else ("bodies",)
-                for view in views:
-                    for reader, make in available().items():
-                        identity = "-".join((node.label, name, view, reader)).encode("ascii", "replace").decode()
-                        cases.append(pytest.param(node, name, view, reader, make, id=identity))
+        cases = [
+            pytest.param(node, name, view, reader, make, id=identity(node.label, name, view, reader))
+            for node, name, view in views()
+            for reader, make in available().items()
+        ]
         metafunc.parametrize("node, name, view, reader, make", cases)
+    elif "layout_reader" in metafunc.fixturenames:
+        # One node is enough: what differs from node to node lies below the layouts, and volume.zarr is read on all of them.
+        cases = [
+            pytest.param(node, name, view, reader, id=identity(name, view, reader.name, reader.layout))
+            for node, name, view in views()
+            if node is nodes()[0] and name not in registry.PLAIN
+            for reader in registry.available()
+            if reader.reads(node.volume(name))
+        ]
+        metafunc.parametrize("node, name, view, layout_reader", cases)
     elif "name" in metafunc.fixturenames:
         cases = [(node, name) for node in nodes() for name in node.oracle.instances()]
         labels = [f"{node.label}-{name}".encode("ascii", "replace").decode() for node, name in cases]

@@ -218,6 +218,10 @@ class Loader:
         server, web = self.server, self.server.web
         self._image(root, "f32_neg", -self.gray[:32, :32, :32].astype(np.float32), "float32blk", (32, 32, 32), offset=(-32, -32, -32))
         server.new_instance(root, "rgba8blk", "rgba", BlockSize="32,32,32")
+        gray = padded(self.gray[:40, :50, :70], (32,) * 3)
+        planes = np.stack([gray, 255 - gray, gray // 2, np.full_like(gray, 255)])
+        server.post_voxels(root, "rgba", np.moveaxis(planes, 0, -1))
+        self.truth.put(self.everywhere, "rgba", planes)
         server.new_instance(root, "keyvalue", "kv")
         for key, value in (("one", b"1"), ("with space", b"2"), ("empty", b"")):
             web.post(f"/api/node/{root}/kv/key/{quoted(key)}", value)

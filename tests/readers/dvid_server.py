@@ -75,8 +75,8 @@ class DvidServer:
         self.web.post(f"/api/repo/{uuid}/instance", body)
 
     def post_voxels(self, uuid, name, array, offset=(0, 0, 0)):
-        """Writes whole blocks: `array` and `offset` (zyx) must be multiples of the block."""
-        path = f"/api/node/{uuid}/{quoted(name)}/raw/0_1_2/{_xyz(array.shape)}/{_xyz(offset)}"
+        """Writes whole blocks: `array` and `offset` (zyx) must be multiples of the block. Channels are its last axis."""
+        path = f"/api/node/{uuid}/{quoted(name)}/raw/0_1_2/{_xyz(array.shape[:3])}/{_xyz(offset)}"
         self.web.post(path, np.ascontiguousarray(array).tobytes())
 
     def post_extents(self, uuid, name, begin, end):

@@ -1,7 +1,8 @@
 """What a mount must show, worked out from the server's own answers and from nothing of the program under test.
 
-Voxels come from `raw/0_1_2/<size>/<offset>`, an endpoint that the program under test never uses. Everything here is zyx;
-DVID's x,y,z and its inclusive MaxPoint end in this file.
+Voxels come from `raw/0_1_2/<size>/<offset>`, an endpoint that the program under test never uses, or, where the server stands
+before a bucket and has no such endpoint, from blocks that it decodes itself. Everything here is zyx, with channels before
+it; DVID's x,y,z, its channels behind them and its inclusive MaxPoint end in this file.
 """
 
 import dataclasses
@@ -21,10 +22,12 @@ DTYPES = {
     "uint32blk": "<u4",
     "uint64blk": "<u8",
     "float32blk": "<f4",
+    "rgba8blk": "|u1",
     "labelblk": "<u8",
     "labelarray": "<u8",
     "labelmap": "<u8",
 }
+CHANNELS = {"rgba8blk": 4}
 SCALED = ("labelmap", "labelarray")
 # An unknown text counts as nanometers.
 NM_PER_UNIT = {
@@ -84,6 +87,11 @@ class Volume:
     dtype: np.dtype
     levels: tuple
     lossy: bool
+    channels: int | None = None
+
+    def shape(self, spatial):
+        """The shape of an array over so many voxels: channels are its first axis, if there are any."""
+        return tuple(spatial) if self.channels is None else (self.channels, *spatial)
 
 
 class Oracle:
@@ -138,7 +146,13 @@ class Oracle:
         points = info.get("Extents") or info["Extended"]
         if points.get("MinPoint") is None or points.get("MaxPoint") is None:
             return None
-        return tuple(points["MinPoint"][::-1]), tuple(int(p) + 1 for p in points["MaxPoint"][::-1])
+        # Of a bucket, MaxPoint is the volume's size.
+        behind = 0 if self.is_bucket(name) else 1
+        return tuple(points["MinPoint"][::-1]), tuple(int(p) + behind for p in points["MaxPoint"][::-1])
+
+    def is_bucket(self, name):
+        """Whether the server stands before a bucket, whose chunks are the blocks."""
+        return bool(self._extended(name).get("GridStore"))
 
     def voxel_size(self, name):
         extended = self._extended(name)
@@ -149,6 +163,8 @@ class Oracle:
 
     def stored_blocks(self, name, scale, begin, end):
         """Block indices (zyx) that the server stores in the blocks touching a box of voxels."""
+        if self.is_bucket(name):
+            return {index for index in self._blocks_in_volume(name, begin, end) if self.web.get(self._one_block(name, index))}
         block = self.block(name)
         begin = tuple(floor_to(b, s) for b, s in zip(begin, block))
         size = tuple(ceil_to(e - b, s) for b, e, s in zip(begin, end, block))
@@ -169,6 +185,17 @@ class Oracle:
             found.add((z, y, x))
         assert at == len(body), f"{call}: the stream does not end with a frame"
         return found
+
+    def _blocks_in_volume(self, name, begin, end):
+        """Indices of the blocks that touch a box, but none outside the volume: a bucket's server fails on those."""
+        low, high = self.extents(name)
+        ends = zip(begin, end, low, high, self.block(name))
+        return itertools.product(*(range(max(b, lo) // side, -(-min(e, hi) // side)) for b, e, lo, hi, side in ends))
+
+    def _one_block(self, name, index):
+        block = self.block(name)
+        where = f"{_xyz(block)}/{_xyz(tuple(i * b for i, b in zip(index, block)))}"
+        return f"/api/node/{self.uuid}/{quoted(name)}/subvolblocks/{where}"
 
     # -- the volume
 
@@ -226,6 +253,7 @@ class Oracle:
             np.dtype(DTYPES[typename]),
             tuple(self._levels(name, sources)),
             "jpeg" in self.info(name)["Base"]["Compression"],
+            CHANNELS.get(typename),
         )
 
     def _levels(self, name, sources):
@@ -255,18 +283,20 @@ class Oracle:
 
     def voxels(self, volume, level, supervoxels):
         """The whole array of a level as a file must show it: the data at DVID coordinate less origin, 0 elsewhere."""
-        out = np.zeros(level.shape, volume.dtype)
+        out = np.zeros(volume.shape(level.shape), volume.dtype)
         begin, end = level.data
         rows = max(1, SLAB_VOXELS // max(1, math.prod(e - b for b, e in zip(begin[1:], end[1:]))))
         for z in range(begin[0], end[0], rows):
             lo, hi = (z, *begin[1:]), (min(z + rows, end[0]), *end[1:])
             at = tuple(slice(a - o, b - o) for a, b, o in zip(lo, hi, level.origin))
-            out[at] = self.raw(volume, level, lo, hi, supervoxels)
+            out[(Ellipsis, *at)] = self.raw(volume, level, lo, hi, supervoxels)
         return out
 
     def raw(self, volume, level, begin, end, supervoxels):
         """A box from the server's `raw`. A box of exactly one block is asked for one voxel longer: DVID refuses it when the
         block is not stored."""
+        if self.is_bucket(level.source):
+            return self._from_bucket(volume, level, begin, end)
         size = tuple(e - b for b, e in zip(begin, end))
         asked = (size[0], size[1], size[2] + 1) if size == level.block else size
         path = f"/api/node/{self.uuid}/{quoted(level.source)}/raw/0_1_2/{_xyz(asked)}/{_xyz(begin)}"
@@ -279,7 +309,29 @@ class Oracle:
             data = gzip.decompress(self.web.get(path))
         else:
             data = self.web.get(path)
+        if volume.channels is not None:
+            return np.moveaxis(np.frombuffer(data, volume.dtype).reshape(*asked, volume.channels), -1, 0)
         return np.frombuffer(data, volume.dtype).reshape(asked)[:, :, : size[2]]
+
+    def _from_bucket(self, volume, level, begin, end):
+        """A box, block by block, decoded by the server; it cannot decode chunks that are no JPEG, and those need it not."""
+        out = np.zeros(tuple(e - b for b, e in zip(begin, end)), volume.dtype)
+        for index in self._blocks_in_volume(level.source, begin, end):
+            path = self._one_block(level.source, index)
+            try:
+                frame = self.web.get(f"{path}?compression=uncompressed")
+            except HttpError as error:
+                assert error.status == 400 and "invalid JPEG format" in error.text, error
+                frame = self.web.get(path)
+            if not frame:
+                continue  # not in the bucket
+            block = np.frombuffer(frame[16:], volume.dtype).reshape(level.block)
+            corner = [i * b for i, b in zip(index, level.block)]
+            low = [max(b, c) for b, c in zip(begin, corner)]
+            high = [min(e, c + n) for e, c, n in zip(end, corner, level.block)]
+            part = block[tuple(slice(a - c, b - c) for a, b, c in zip(low, high, corner))]
+            out[tuple(slice(a - o, b - o) for a, b, o in zip(low, high, begin))] = part
+        return out
 
 
 def _xyz(zyx):

@@ -42,13 +42,13 @@ def nanometers(attributes, key):
     return [value / (1000 if units[0] == "pm" else 1) for value in values]
 
 
-def check_attributes(attributes, level):
+def check_attributes(attributes, level, channels):
     size = list(level.voxel_size)
     assert nanometers(attributes, "voxel_size") == pytest.approx(size, abs=1e-9)
     assert nanometers(attributes, "resolution") == pytest.approx(size, abs=1e-9)
     corner = [o * v for o, v in zip(level.origin, level.voxel_size)]
     assert nanometers(attributes, "offset") == pytest.approx(corner, abs=1e-6)
-    assert attributes["axis_names"] == ["z", "y", "x"]
+    assert attributes["axis_names"] == (["z", "y", "x"] if channels is None else ["c^", "z", "y", "x"])
 
 
 def as_truth(node, name, view, level, want):
@@ -60,8 +60,8 @@ def as_truth(node, name, view, level, want):
         return None
     written, out = np.load(entry["file"]), np.zeros_like(want)
     begin = [at - o for at, o in zip(entry["offset"], level.origin)]
-    where = tuple(slice(b, min(b + n, m)) for b, n, m in zip(begin, written.shape, out.shape))
-    out[where] = written[tuple(slice(s.stop - s.start) for s in where)]
+    where = tuple(slice(b, min(b + n, m)) for b, n, m in zip(begin, written.shape[-3:], out.shape[-3:]))
+    out[(Ellipsis, *where)] = written[(Ellipsis, *(slice(s.stop - s.start) for s in where))]
     return out
 
 
@@ -74,15 +74,15 @@ def test_every_voxel_is_right(node, name, view, reader, make):
         opened = make()
         array = opened.open(directory, f"s{level.scale}")
         shape, dtype, chunks, attributes = opened.metadata(array)
-        assert (shape, dtype, chunks) == (level.shape, volume.dtype, level.chunk), what
-        check_attributes(attributes, level)
+        assert (shape, dtype, chunks) == (volume.shape(level.shape), volume.dtype, volume.shape(level.chunk)), what
+        check_attributes(attributes, level, volume.channels)
         want = node.voxels(name, level.scale, view == "supervoxels")
         got = opened.read(array)
         compare(got, want, volume, what)
         written = as_truth(node, name, view, level, want)
         if written is not None:
             compare(got, written, volume, f"{what}, what was written")
-        for box in random_boxes(level.shape, 3, f"{what}"):
+        for box in random_boxes(want.shape, 3, f"{what}"):
             compare(opened.read(array, box), want[box], volume, f"{what} {box}")
         compared += got.size
         bytes_read += got.nbytes
@@ -106,15 +106,16 @@ def test_a_chunk_that_touches_the_data_exists_and_is_listed(node, name):
         listed = {os.path.relpath(os.path.join(at, f), place) for at, _, files in os.walk(place) for f in files}
         chunks = {entry for entry in listed if not os.path.basename(entry).startswith(".")}
         grid = [range(-(-n // c)) for n, c in zip(level.shape, level.chunk)]
+        channel = () if volume.channels is None else (0,)
         for index in itertools.product(*grid):
             begin = [i * c + o for i, c, o in zip(index, level.chunk, level.origin)]
             end = [b + c for b, c in zip(begin, level.chunk)]
             touches = all(b < hi and lo < e for b, e, lo, hi in zip(begin, end, *level.data))
-            key = "/".join(map(str, index))
+            key = "/".join(map(str, channel + index))
             exists = (place / key).exists()
             assert exists or not touches, f"{key} of s{level.scale} is missing"
             assert exists == (key in chunks), f"{key} of s{level.scale}: listed {key in chunks}, there {exists}"
-        outside = "/".join(str(len(axis)) for axis in grid)
+        outside = "/".join(map(str, channel + tuple(len(axis) for axis in grid)))
         assert not (place / outside).exists(), f"{outside} lies outside of s{level.scale}"
 
 
@@ -127,7 +128,9 @@ def test_attrs_json_tells_the_array(node, name):
         assert attributes["shape"] is None and attributes["layouts"] == []
         return
     level = volume.levels[0]
-    assert attributes["shape"] == list(level.shape)
+    assert attributes["shape"] == list(volume.shape(level.shape))
+    assert attributes["num_channels"] == volume.channels and attributes["spatial_axes"] == ["z", "y", "x"]
+    assert attributes["axes"] == ([] if volume.channels is None else ["c"]) + ["z", "y", "x"]
     assert np.dtype(attributes["dtype"]) == volume.dtype
     assert attributes["voxel_size"] == pytest.approx(list(level.voxel_size), rel=1e-12)
     assert attributes["offset"] == pytest.approx([o * v for o, v in zip(level.origin, level.voxel_size)], abs=1e-6)
@@ -144,15 +147,18 @@ def test_ome_translations_name_the_centre_of_voxel_0(node, name):
         return
     group = json.loads((node.path(name) / "volume.zarr" / ".zattrs").read_text())
     (scales,) = group["multiscales"]
-    assert [axis["name"] for axis in scales["axes"]] == ["z", "y", "x"] and scales["version"] == "0.4"
+    axes = [(axis["name"], axis["type"]) for axis in scales["axes"]]
+    assert axes == ([] if volume.channels is None else [("c", "channel")]) + [(axis, "space") for axis in "zyx"]
+    assert scales["version"] == "0.4"
     assert [entry["path"] for entry in scales["datasets"]] == [f"s{level.scale}" for level in volume.levels]
     first = volume.levels[0]
     for level, entry in zip(volume.levels, scales["datasets"]):
         scale, translation = entry["coordinateTransformations"]
-        assert scale["type"] == "scale" and scale["scale"] == pytest.approx(list(level.voxel_size), rel=1e-12)
+        one, zero = ([], []) if volume.channels is None else ([1.0], [0.0])
+        assert scale["type"] == "scale" and scale["scale"] == pytest.approx(one + list(level.voxel_size), rel=1e-12)
         half = (2**level.scale - 1) / 2
         centre = [o * v + half * v for o, v in zip(first.origin, first.voxel_size)]
-        assert translation["type"] == "translation" and translation["translation"] == pytest.approx(centre, abs=1e-6)
+        assert translation["type"] == "translation" and translation["translation"] == pytest.approx(zero + centre, abs=1e-6)
 
 
 def test_the_root_lists_the_instances_of_the_node(node):

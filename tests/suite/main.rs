@@ -6,5 +6,6 @@ mod layering;
 mod mount_reads;
 mod n5;
 mod outages;
+mod precomputed;
 mod semantics;
 mod support;

@@ -94,6 +94,38 @@ fn every_voxel_of_the_open_head_equals_the_pure_function() {
 }
 
 #[test]
+fn levels_differ_in_their_blocks_and_come_from_buckets_too() {
+    if !mount_tests_can_run() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(120));
+    let demo = demo();
+    let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0"]);
+    for (name, sources) in [
+        ("mixed", &["mixed", "mixed_1", "mixed_2"][..]),
+        ("em", &["em", "em_1"]),
+        ("rawem", &["rawem"]),
+        ("rgba", &["rgba", "rgba_1"]),
+    ] {
+        let levels = levels(&mounted.root().join(name));
+        assert_eq!(levels.iter().map(|level| level.instance.as_str()).collect::<Vec<_>>(), sources);
+        let finest = &levels[0];
+        for (level, factor) in levels.iter().zip([1, 2, 4]) {
+            assert_eq!(level.shape * Coordinate::splat(factor), finest.shape, "{name}");
+            assert_eq!(level.origin * Coordinate::splat(factor), finest.origin, "{name}");
+            let block = demo.dataset().instance(&level.instance).unwrap().block_shape;
+            assert_eq!(level.chunk_shape.div_floor(block) * block, level.chunk_shape, "whole blocks of {name}");
+        }
+        assert!(check_view(demo.dataset(), 0, &mounted.root().join(name), false) > 0);
+    }
+    // A bucket was asked for one block at a time, and never outside the volume: those are errors.
+    let asked = demo.requests();
+    let of_bucket: Vec<_> = asked.iter().filter(|request| request.contains("/em/subvolblocks/")).collect();
+    assert!(!of_bucket.is_empty() && of_bucket.iter().all(|request| request.contains("/subvolblocks/64_64_64/")));
+    assert_eq!(mounted.counter("dvid_failed_requests"), 0);
+}
+
+#[test]
 fn reads_at_odd_places_give_exactly_what_is_there() {
     if !mount_tests_can_run() {
         return;

@@ -13,7 +13,7 @@ use crate::support::{Level, Mounted, chunk_of, file_values, levels, mount_tests_
 /// Every dtype, data below 0, blocks of 48^3 and 32^3, holes, several levels, fractional voxel sizes.
 const NAMES: [&str; 10] = ["aniso", "f32", "gray", "gray_1", "holes", "neg", "odd48", "seg48", "u16", "u32"];
 
-/// The bytes of a block as the crate reads it, little-endian, and its size; `None` if there is no such file.
+/// The bytes of a chunk as the crate reads it, little-endian, and its size; `None` if there is no such file.
 fn read_block(
     container: &N5Filesystem,
     (path, attributes): (&str, &DatasetAttributes),
@@ -42,7 +42,7 @@ fn xyz(zyx: Coordinate) -> [u64; 3] {
     [zyx.x(), zyx.y(), zyx.z()].map(|n| u64::try_from(n).unwrap())
 }
 
-/// Compares all blocks of a level; gives how many voxels were compared.
+/// Compares all chunks of a level; gives how many voxels were compared.
 fn check_level(place: &Path, dataset: &Dataset, (number, level): (usize, &Level), bodies: bool) -> u128 {
     let container = N5Filesystem::open(place.join("volume.n5")).unwrap();
     assert_eq!(container.get_version().unwrap().to_string(), "2.5.1");
@@ -53,8 +53,8 @@ fn check_level(place: &Path, dataset: &Dataset, (number, level): (usize, &Level)
     let spec = dataset.instance(&level.instance).unwrap();
     assert_eq!(attributes.get_data_type().to_string().to_lowercase(), spec.dtype().unwrap().name());
     let array = VoxelBox::from_shape(level.origin, level.shape).unwrap();
-    let n_blocks = level.shape.div_ceil(level.chunk_shape);
-    for index in VoxelBox::from_shape(Coordinate::ZERO, n_blocks).unwrap().indices() {
+    let n_chunks = level.shape.div_ceil(level.chunk_shape);
+    for index in VoxelBox::from_shape(Coordinate::ZERO, n_chunks).unwrap().indices() {
         let [x, y, z] = xyz(index);
         let held = chunk_of(level, index).voxels.intersect(array);
         let expected = file_values(dataset, 0, &spec, level.scale, bodies, held);
@@ -74,7 +74,7 @@ fn check_view(place: &Path, dataset: &Dataset, bodies: bool) -> u128 {
 }
 
 #[test]
-fn every_block_is_read_by_the_crate_n5() {
+fn every_chunk_is_read_by_the_crate_n5() {
     if !mount_tests_can_run() {
         return;
     }

@@ -57,7 +57,7 @@ pub(super) const BLOCK_BYTES: usize = 512;
 impl Fake {
     pub(super) fn new() -> Self {
         Self {
-            form: BlockForm { dtype: Dtype::Uint8, block_shape: SHAPE, blocks_per_request: 8 },
+            form: BlockForm { dtype: Dtype::Uint8, channels: None, block_shape: SHAPE, blocks_per_request: 8 },
             freshness: Freshness::Forever,
             maps_here: true,
             delay: Duration::ZERO,

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::cli::failure::Failure;
-use crate::cli::values::size;
+use crate::cli::values::{BoxWords, box_words, size};
 use crate::layout::LayoutOptions;
 
 /// The longest edge of a chunk: a chunk of uint64 then has 64 GiB.
@@ -27,6 +27,9 @@ pub(in crate::cli) struct LayoutArgs {
     /// The largest level that is shown as flat files: NPY, raw, NRRD, MetaImage [default: 64G]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     flat_limit: Option<usize>,
+    /// A box of an instance, shown in `boxes/NAME` in all layouts as an array of its own (repeatable)
+    #[arg(long = "box", value_name = "NAME=INSTANCE:z0:z1,y0:y1,x0:x1[@SCALE]", value_parser = box_words)]
+    pub(in crate::cli) boxes: Vec<BoxWords>,
 }
 
 impl LayoutArgs {

@@ -38,7 +38,6 @@ fn the_bare_form_is_a_mount() {
 fn defaults_are_those_of_the_help() {
     let MountArgs { place, server, log, .. } = mount_args("host:1/abc /m");
     assert!(!place.foreground && !place.allow_other && !place.replace && !place.daemon_child);
-    assert_eq!(place.layouts().flat_limit_bytes, 64 << 30);
     assert_eq!((place.threads, place.read_ahead, place.fsname), (3, 1 << 20, None));
     assert_eq!((server.max_connections, server.patience), (4, Duration::from_secs(900)));
     assert_eq!((server.mount_wait, server.ttl), (Duration::from_secs(10), Duration::from_secs(5)));
@@ -50,13 +49,13 @@ fn defaults_are_those_of_the_help() {
 
 #[test]
 fn options_reach_their_place() {
-    let MountArgs { place, server, log, .. } = mount_args(
+    let MountArgs { place, layouts, server, log, .. } = mount_args(
         "host:1/abc /m --allow-other --flat-limit 2T --memory 64M --max-connections 8 --patience 20s --ttl 1 --settle 0 --mount-wait 3s \
          --extents a=0:1,0:2,0:3 --extents b=0:1,0:2,0:3 --metadata meta.json --token-file token --insecure-token \
          --no-prefetch --log-file log -vv --threads 2 --fsname x --read-ahead 128K --replace -o ro,_netdev,x-systemd.automount",
     );
     assert!(place.allow_other && place.replace);
-    assert_eq!(place.layouts().flat_limit_bytes, 2 << 40);
+    assert_eq!(layouts.options().flat_limit_bytes, 2 << 40);
     assert_eq!((place.threads, place.read_ahead, place.fsname.as_deref()), (2, 128 << 10, Some("x")));
     assert_eq!((server.memory_bytes(), server.max_connections), (64 << 20, 8));
     assert_eq!((server.patience, server.ttl), (Duration::from_secs(20), Duration::from_secs(1)));

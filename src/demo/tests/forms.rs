@@ -27,6 +27,7 @@ fn translated(text: &str) -> String {
         ("/seg32/blocks/32_32_32/0_0_0", "/seg32/blocks/32_32_32/32_0_0"),
     ];
     let versions = [
+        ("f8f04b4379ae47d0a9344fc7f46fe5d8", VERSIONS[0].uuid),
         ("653cea621da34bbcbb12949a4e937b29", VERSIONS[0].uuid),
         ("653CEA621DA34BBCBB12949A4E937B29", "A40D5C9C1F6B4D0EA1F0D4B6C7E8F901"),
         ("653ce:", "a40d5:"),
@@ -231,6 +232,46 @@ fn the_trap_of_one_missing_block_is_there() {
     assert!(raw("63_64_64", "").body.iter().all(|&byte| byte == 0), "any other shape is zeros");
 }
 
+#[test]
+fn buckets_are_answered_in_the_recorded_forms() {
+    check_forms(&[
+        "grid-err-raw",
+        "grid-err-blocks-outside",
+        "grid-specific-edge",
+        "grid-specific-negative",
+        "grid-specific-outside",
+        "grid-specific-error-appended",
+        "grid-subvol-one",
+        "grid-subvol-one-outside",
+        "grid-subvol-error-dropped",
+        "grid-subvol-unaligned",
+        "grid-raw-specific-uncompressed",
+        "grid-raw-subvol-one-uncompressed",
+    ]);
+}
+
+#[test]
+fn the_mistakes_of_a_bucket_are_there() {
+    let demo = start(Vec::new());
+    let spec = demo.dataset().instance("em").unwrap();
+    let stored =
+        |block: [i64; 3]| spec.is_stored(crate::geometry::Scale::FULL, crate::geometry::BlockIndex(block.into()));
+    let frames = |target: &str| {
+        get(&demo, &format!("/api/node/a40d/em/{target}")).frames().into_iter().map(|frame| frame.0).collect::<Vec<_>>()
+    };
+    // Block (4, 0, 0) lies outside: of several it is dropped without a word.
+    assert!(stored([0, 0, 3]) && !stored([0, 0, 4]));
+    assert_eq!(frames("subvolblocks/128_64_64/192_0_0"), [[3, 0, 0]]);
+    let appended = get(&demo, "/api/node/a40d/em/specificblocks?blocks=3,0,0,9,0,0,3,2,1");
+    assert_eq!(appended.status, 200);
+    assert!(appended.body.ends_with(b"unexpected EOF (/api/node/a40d/em/specificblocks).\n"));
+    let hole = spec.grid().blocks_covering(spec.data).find(|block| !stored(block.0.axes())).unwrap().0;
+    let (x, y, z) = (hole.x(), hole.y(), hole.z());
+    assert!(get(&demo, &format!("/api/node/a40d/em/specificblocks?blocks={x},{y},{z}")).body.is_empty());
+    let deserialized = get(&demo, &format!("/api/node/a40d/em/blocks/{x}_{y}_{z}/1"));
+    assert!(deserialized.text().starts_with("Deserialized block size (0) != expected (262144) ("));
+}
+
 /// The keys of an object and of the objects in it, in order.
 fn keys(json: &str) -> Vec<String> {
     let mut keys = Vec::new();
@@ -252,6 +293,8 @@ fn metadata_has_the_recorded_fields_in_their_order() {
         ("info-labelarray", "labelarray/info"),
         ("info-labelblk", "labelblk/info"),
         ("info-rgba", "rgba/info"),
+        ("grid-info-em", "em/info"),
+        ("grid-metadata", "em/metadata"),
         ("info-kv", "kv/info"),
         ("info-roi", "rois/info"),
         ("metadata-grayscale", "gray/metadata"),

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::path::Path;
 
 use super::*;
 use crate::geometry::{BlockIndex, Coordinate, Scale, VoxelBox};
+
+const TRUTH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/dvid-wire/truth");
 
 /// Transcribed from the description of DVID's label block, bit by bit.
 fn decode_label_block(bytes: &[u8]) -> Vec<u64> {
@@ -54,11 +57,11 @@ fn le_bytes(labels: &[u64]) -> Vec<u8> {
 /// The voxels of a payload, by the form in which it was asked for.
 fn decoded(spec: &InstanceSpec, payload: &[u8], compression: &str, size: usize) -> Vec<u8> {
     match (compression, spec.kind, spec.stored) {
-        ("uncompressed", ..) | ("", Kind::Image(_), Stored::None) => payload.to_vec(),
+        ("uncompressed", ..) | ("", Kind::Image(_) | Kind::Rgba, Stored::None) => payload.to_vec(),
         ("blocks", ..) => le_bytes(&decode_label_block(&gunzip(payload))),
         ("lz4", ..) => lz4_flex::block::decompress(payload, size).unwrap(),
-        ("gzip", ..) | ("", Kind::Image(_), Stored::Gzip) => gunzip(payload),
-        ("", Kind::Image(_), Stored::Lz4) => {
+        ("gzip", ..) | ("", Kind::Image(_) | Kind::Rgba, Stored::Gzip) => gunzip(payload),
+        ("", Kind::Image(_) | Kind::Rgba, Stored::Lz4) => {
             assert_eq!(u32::from_le_bytes(payload[..4].try_into().unwrap()) as usize, size);
             lz4_flex::block::decompress(&payload[4..], size).unwrap()
         }
@@ -73,7 +76,7 @@ fn decoded(spec: &InstanceSpec, payload: &[u8], compression: &str, size: usize) 
 /// What a box holds, voxel by voxel.
 fn expected(demo: &Demo, version: usize, spec: &InstanceSpec, scale: Scale, bodies: bool, voxels: VoxelBox) -> Vec<u8> {
     let data = demo.dataset();
-    let size = spec.dtype().unwrap().itemsize();
+    let size = spec.dtype().unwrap().itemsize() * spec.channels().unwrap_or(1);
     let value = |voxel| match data.voxel_at(version, spec, scale, voxel) {
         stored if bodies => data.body_of(version, &spec.name, stored),
         stored => stored,
@@ -99,7 +102,7 @@ fn check_blocks(demo: &Demo, spec: &InstanceSpec, version: usize, scale: Scale, 
     let (grid, data) = (spec.grid(), spec.data.at_scale(scale));
     let blocks = grid.block_range(data);
     let voxels = grid.voxels_of(blocks);
-    let endpoint = if matches!(spec.kind, Kind::Image(_)) { "subvolblocks" } else { "blocks" };
+    let endpoint = if matches!(spec.kind, Kind::Image(_) | Kind::Rgba) { "subvolblocks" } else { "blocks" };
     let target = format!(
         "{}/{endpoint}/{}/{}?compression={compression}&scale={scale}&supervoxels={}",
         path(version, &spec.name),
@@ -132,7 +135,7 @@ fn every_block_of_every_instance_holds_the_pure_function() {
     let demo = start(Vec::new());
     for spec in demo.dataset().instances().filter(|spec| spec.dtype().is_some()) {
         match spec.kind {
-            Kind::Image(_) => check_blocks(&demo, spec, 0, Scale::FULL, "", false),
+            Kind::Image(_) | Kind::Rgba => check_blocks(&demo, spec, 0, Scale::FULL, "", false),
             Kind::LabelBlk => check_blocks(&demo, spec, 0, Scale::FULL, "lz4", false),
             Kind::LabelArray(_) | Kind::LabelMap(_) => {
                 for scale in (0..=spec.max_scale().0).map(Scale) {
@@ -173,7 +176,7 @@ fn versions_differ_where_they_should() {
 #[test]
 fn raw_is_the_pure_function_at_any_place() {
     let demo = start(Vec::new());
-    for spec in demo.dataset().instances().filter(|spec| spec.dtype().is_some()) {
+    for spec in demo.dataset().instances().filter(|spec| spec.dtype().is_some() && !spec.bucket) {
         // Across the first corner of the data, and across block borders.
         let begin = spec.data.begin() - Coordinate::new(2, 3, 5);
         let voxels = VoxelBox::from_shape(begin, Coordinate::new(20, 40, 45)).unwrap();
@@ -218,6 +221,67 @@ fn specific_blocks_come_in_any_order_and_missing_ones_not_at_all() {
         assert!(sorted(&target) == sorted(&whole), "{name}");
         assert!(orders[0].len() < blocks.len() || name != "holes");
     }
+}
+
+#[test]
+fn an_array_of_ones_own_is_served_at_all_its_scales() {
+    let truth = |name: &str| NpyVolume::open(&Path::new(TRUTH).join(name)).unwrap();
+    let volumes = vec![("mine".to_owned(), truth("gray.npy")), ("wide".to_owned(), truth("supervoxels.npy"))];
+    let demo = Demo::start(DemoOptions { dataset: Dataset::of_volumes(volumes), ..DemoOptions::default() }).unwrap();
+    for (name, typename) in [("mine", "uint8blk"), ("wide", "uint16blk")] {
+        assert!(
+            get(&demo, &format!("{}/info", path(0, name))).text().contains(&format!("\"TypeName\":\"{typename}\""))
+        );
+        check_blocks(&demo, &demo.dataset().instance(name).unwrap(), 0, Scale::FULL, "", false);
+    }
+    let raw = get(&demo, &format!("{}/raw/0_1_2/64_64_64/0_0_0", path(0, "mine")));
+    assert!(
+        std::fs::read(Path::new(TRUTH).join("gray.npy")).unwrap().ends_with(&raw.body) && raw.body.len() == 64 << 12
+    );
+
+    // Labels: a cube of 9 in a larger one of 2^61 + 5, so that scales have something to vote on.
+    let shape = Coordinate::new(130, 70, 100);
+    let labels: Vec<u64> = VoxelBox::from_shape(Coordinate::ZERO, shape)
+        .unwrap()
+        .indices()
+        .map(|voxel| if voxel.all_lt(Coordinate::splat(31)) { 9 } else { (1 << 61) + 5 })
+        .collect();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let header = format!("{{'descr': '<u8', 'fortran_order': False, 'shape': (130, 70, 100), }}{:54}\n", "");
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    std::io::Write::write_all(
+        &mut file,
+        &[b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &le_bytes(&labels)].concat(),
+    )
+    .unwrap();
+    let dataset = Dataset::of_volumes(vec![("labels".to_owned(), NpyVolume::open(file.path()).unwrap())]);
+    let demo = Demo::start(DemoOptions { dataset, ..DemoOptions::default() }).unwrap();
+    let spec = demo.dataset().instance("labels").unwrap();
+    assert_eq!(spec.kind, Kind::LabelMap(2), "130 >> 2 fits in a block");
+    let raw = get(&demo, &format!("{}/raw/0_1_2/100_70_130/0_0_0?supervoxels=false", path(0, "labels")));
+    assert!(raw.body == le_bytes(&labels), "bodies are supervoxels");
+    for scale in [0, 1, 2].map(Scale) {
+        check_blocks(&demo, &spec, 0, scale, "blocks", true);
+    }
+    let voted = |at| demo.dataset().voxel_at(0, &spec, Scale(1), Coordinate::splat(at));
+    assert_eq!((voted(14), voted(15)), (9, (1 << 61) + 5));
+}
+
+#[test]
+fn petavoxels_have_every_size_of_voxel_and_levels() {
+    let dataset = Dataset::petavoxel();
+    assert!(
+        dataset
+            .instances()
+            .filter(|spec| spec.coarser_by == Scale::FULL)
+            .all(|spec| spec.data.n_voxels() >= 1_000_000_000_000_000)
+    );
+    let sizes: std::collections::BTreeSet<_> = dataset.instances().map(InstanceSpec::voxel_bytes).collect();
+    assert_eq!(sizes, [1, 2, 4, 8].into());
+    let coarsest = dataset.instance("grayscale_7").unwrap();
+    assert_eq!(coarsest.data.shape(), Coordinate::splat(784));
+    let far = Coordinate::splat(783);
+    assert!(dataset.values(0, &coarsest, Scale::FULL, VoxelBox::from_shape(far, Coordinate::ONE).unwrap()) != [0]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn a_recorded_image_comes_out_whole() {
     assert!(info.versioned);
     let expected = VoxelInfo {
         dtype: Dtype::Uint8,
+        channels: None,
         kind: InstanceKind::ImageBlk,
         block_shape: Coordinate::splat(64),
         voxel_size: VoxelSize::new([10.0; 3]).unwrap(),
@@ -95,7 +96,6 @@ fn stored_forms_are_read_from_the_compression() {
 #[test]
 fn every_recorded_instance_has_voxels_or_a_reason() {
     let without = [
-        ("rgba", "rgba8blk is not yet supported"),
         ("labelvol", "labelvol holds no voxels"),
         ("roi", "roi holds no voxels"),
         ("roi_empty", "roi holds no voxels"),
@@ -240,6 +240,22 @@ fn values_of_another_type_than_the_typenames_leave_no_voxels() {
         assert!(with("/Extended/Values", values.clone()).voxels.is_err(), "{values}");
     }
     assert!(with("/Extended/Values", Value::Null).voxels.is_ok());
+}
+
+#[test]
+fn an_image_of_four_channels_has_four_values_and_no_jpeg() {
+    let rgba = voxels("info-rgba");
+    assert_eq!((rgba.dtype, rgba.channels, rgba.kind), (Dtype::Uint8, Some(4), InstanceKind::ImageBlk));
+    assert_eq!((rgba.block_shape, rgba.extents), (Coordinate::splat(32), a_box([0; 3], [64; 3])));
+    let json = String::from_utf8(body("info-rgba")).unwrap();
+    let with = |old: &str, new: &str| {
+        assert!(json.contains(old), "{old}");
+        InstanceInfo::parse("rgba", json.replace(old, new).into_bytes()).unwrap().voxels.unwrap_err().0
+    };
+    let three = with(",{\"DataType\":\"uint8\",\"Label\":\"alpha\"}", "");
+    assert_eq!(three, "bad metadata: values [\"uint8\", \"uint8\", \"uint8\"] where 4 of uint8 belong");
+    assert!(with("\"DataType\":\"uint8\",\"Label\":\"blue\"", "\"DataType\":\"uint16\"").starts_with("bad metadata"));
+    assert!(with("LZ4 compression", "jpeg compression").contains("mangled"));
 }
 
 #[test]

@@ -95,6 +95,23 @@ fn a_block_that_the_server_does_not_store_is_absent() {
 }
 
 #[test]
+fn an_image_of_four_channels_is_had_in_blocks_of_four_planes() {
+    let scripted = replay();
+    let instance = recorded_instance(&scripted, "rgba");
+    let form = instance.form();
+    assert_eq!((form.channels, form.block_bytes()), (Some(4), 4 * 32 * 32 * 32));
+    // As many bytes to a request as of any other image.
+    assert_eq!(form.blocks_per_request, GRAY_REQUEST_BYTES / form.block_bytes());
+    let found = instance.fetch_blocks(View::Stored, Scale::FULL, a_box([0, 1, 1], [1, 1, 1])).unwrap();
+    let [block] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(block.held_bytes(), form.block_bytes());
+    let volume = instance.decode(View::Stored, block).unwrap();
+    let gray = gray_at(Coordinate::new(0, 32, 32));
+    assert_eq!([0, 1, 2, 3].map(|channel| volume.plane(channel)[0]), [gray, 255 - gray, gray / 2, 255]);
+    assert_eq!(instance.decode(View::Stored, &Block::Absent).unwrap().bytes(), vec![0; form.block_bytes()]);
+}
+
+#[test]
 fn labels_are_asked_for_as_label_blocks() {
     let scripted = replay();
     for (name, blocks) in [("segmentation", a_box([0, 0, 0], [1, 2, 2])), ("labelarray", a_box([0, 0, 0], [1, 2, 2]))] {

@@ -15,7 +15,7 @@ fn blocks(name: &str, (encoding, dtype, edge): (Encoding, Dtype, i64)) -> Vec<(B
     let block_shape = Coordinate::splat(edge);
     let (asked, body) = (asked(name, block_shape), body(name));
     let payloads = parse_frames(&body, asked).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let decode = |payload| match decode_payload(encoding, dtype, block_shape, payload)
+    let decode = |payload| match decode_payload(encoding, (dtype, None), block_shape, payload)
         .unwrap_or_else(|e| panic!("{name}: {e}"))
     {
         Block::Labels(labels) => labels.decode(),
@@ -58,6 +58,42 @@ fn check(name: &str, form: (Encoding, Dtype, i64), truth: &Truth, n_compared: us
 
 const BLOCK_32: usize = 32 * 32 * 32;
 const BLOCK_64: usize = 64 * 64 * 64;
+
+/// Red, green, blue and alpha of the recorded image, of a gray value.
+fn rgba_of(gray: u64) -> [u64; 4] {
+    [gray, 255 - gray, gray / 2, 255]
+}
+
+#[test]
+fn channels_are_sent_voxel_by_voxel_and_kept_one_behind_the_other() {
+    let gray = Truth::load("gray.npy");
+    let name = "subvol-rgba-stored";
+    let (edge, answer) = (Coordinate::splat(32), body(name));
+    let (asked, voxel) = (asked(name, edge), (Dtype::Uint8, Some(4)));
+    let payloads = parse_frames(&answer, asked).unwrap();
+    let [Some(payload)] = payloads[..] else { panic!("one block") };
+    let decode = |payload: &[u8]| match decode_payload(Encoding::Stored(StoredForm::Lz4), voxel, edge, payload) {
+        Ok(Block::Dense(volume)) => Ok(volume),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.code()),
+    };
+    let volume = decode(payload).unwrap();
+    assert_eq!((volume.channels(), volume.shape()), (Some(4), edge));
+    let begin = asked.blocks().next().unwrap().0 * edge;
+    for (index, at) in VoxelBox::from_shape(begin, edge).unwrap().indices().enumerate() {
+        let wanted = rgba_of(gray.at(at).unwrap());
+        assert_eq!([0, 1, 2, 3].map(|channel| u64::from(volume.plane(channel)[index])), wanted, "{at}");
+    }
+    // The other forms, of the same bytes.
+    let woven = lz4_flex::block::decompress(&payload[4..], 4 * BLOCK_32).unwrap();
+    assert_eq!(decode(&woven).unwrap().bytes(), volume.bytes(), "as it is");
+    let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::fastest());
+    let mut gzipped = vec![0; packer.gzip_compress_bound(woven.len())];
+    let n = packer.gzip_compress(&woven, &mut gzipped).unwrap();
+    assert_eq!(decode(&gzipped[..n]).unwrap().bytes(), volume.bytes(), "gzip");
+    assert_eq!(decode(&woven[..3 * BLOCK_32]), Err("bad_length"), "a channel is missing");
+    assert_eq!(decode(b"\xff\xd8 no picture"), Err("bad_length"));
+}
 
 #[test]
 fn images_come_out_of_every_stored_form_as_they_went_in() {
@@ -194,7 +230,8 @@ fn a_label_list_mapped_here_gives_the_servers_bodies() {
             parse_frames(&body, asked(ours, shape)).unwrap().into_iter().zip(blocks(theirs, LABELS))
         {
             let Some(payload) = payload else { continue };
-            let Block::Labels(block) = decode_payload(Encoding::LabelBlock, Dtype::Uint64, shape, payload).unwrap()
+            let Block::Labels(block) =
+                decode_payload(Encoding::LabelBlock, (Dtype::Uint64, None), shape, payload).unwrap()
             else {
                 panic!("label blocks stay label blocks")
             };
@@ -272,7 +309,8 @@ fn labelarray_and_labelblk_hold_bodies_themselves() {
 #[test]
 fn voxels_that_are_not_exactly_one_block_are_refused() {
     let shape = Coordinate::splat(32);
-    let decode = |encoding, bytes: &[u8]| decode_payload(encoding, Dtype::Uint8, shape, bytes).unwrap_err().code();
+    let decode =
+        |encoding, bytes: &[u8]| decode_payload(encoding, (Dtype::Uint8, None), shape, bytes).unwrap_err().code();
     let raw = vec![7; BLOCK_32];
     for declared in [StoredForm::Lz4, StoredForm::Gzip, StoredForm::None, StoredForm::Jpeg, StoredForm::Snappy] {
         assert_eq!(decode(Encoding::Stored(declared), &raw[1..]), "bad_length", "{declared:?}");
@@ -292,7 +330,8 @@ fn voxels_that_were_stored_without_compression_follow_a_size_of_zero() {
     let raw: Vec<u8> = (0..=255).cycle().take(BLOCK_32).collect();
     let payload = [&[0; 4], &raw[..]].concat();
     let form = Encoding::Stored(StoredForm::Lz4);
-    let Block::Dense(volume) = decode_payload(form, Dtype::Uint8, Coordinate::splat(32), &payload).unwrap() else {
+    let Block::Dense(volume) = decode_payload(form, (Dtype::Uint8, None), Coordinate::splat(32), &payload).unwrap()
+    else {
         panic!("an image is dense")
     };
     assert_eq!(volume.bytes(), raw);
@@ -327,7 +366,7 @@ proptest! {
             payload.truncate(cut.index(payload.len()));
         }
         let n_voxels = 32 * 32 * 32;
-        match decode_payload(encodings[form], dtype, Coordinate::splat(32), &payload) {
+        match decode_payload(encodings[form], (dtype, None), Coordinate::splat(32), &payload) {
             Ok(Block::Dense(volume)) => prop_assert_eq!(volume.bytes().len(), n_voxels * dtype.itemsize()),
             Ok(Block::Labels(labels)) => prop_assert_eq!(labels.decode().len(), n_voxels * 8),
             Ok(Block::Absent) => prop_assert!(false, "a payload is no absent block"),

@@ -7,8 +7,10 @@ use super::lookup3::lookup3;
 /// "Nowhere" for an address.
 pub(super) const UNDEFINED: u64 = u64::MAX;
 
-/// The reader may take it for granted that the message stays as it is.
+/// The message stays as it is.
 const CONSTANT: u8 = 1;
+/// The message belongs to this object alone.
+const NOT_SHARED: u8 = 4;
 
 /// An object of the file while it is described.
 #[derive(Debug, Default)]
@@ -55,10 +57,7 @@ impl ObjectHeader {
     /// A group that names its members by links.
     pub(super) fn group<'a>(links: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
         let mut header = Self::default();
-        let mut link_info = vec![0, 0];
-        // No heap and no tree of names: all links stand in this header.
-        link_info.extend([UNDEFINED.to_le_bytes(); 2].concat());
-        header.message(0x02, 0, &link_info);
+        header.message(0x02, 0, &all_here());
         header.message(0x0a, CONSTANT, &[0, 0]);
         for (name, address) in links {
             let n_bytes = u8::try_from(name.len()).expect("levels have short names");
@@ -78,6 +77,8 @@ impl ObjectHeader {
         // All chunks have their place already, and none is ever filled.
         header.message(0x05, CONSTANT, &[3, 5]);
         header.message(0x08, 0, &layout(chunked));
+        // Without it readers find each attribute, but count none.
+        header.message(0x15, NOT_SHARED, &all_here());
         header
     }
 
@@ -153,6 +154,13 @@ impl Values<'_> {
             }
         }
     }
+}
+
+/// Where links or attributes are that have no room in the header: nowhere, neither a heap nor a tree of names.
+fn all_here() -> Vec<u8> {
+    let mut bytes = vec![0, 0];
+    bytes.extend([UNDEFINED.to_le_bytes(); 2].concat());
+    bytes
 }
 
 /// A fixed shape.

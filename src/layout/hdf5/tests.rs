@@ -94,7 +94,7 @@ fn superblocks_are_those_of_a_file_that_hdf5_opened() {
 }
 
 /// The messages of `s0` of the running example.
-const S0: [(u8, u8, &str); 11] = [
+const S0: [(u8, u8, &str); 12] = [
     (
         0x01,
         0,
@@ -103,6 +103,7 @@ const S0: [(u8, u8, &str); 11] = [
     (0x03, 1, "100000000100000000000800"),
     (0x05, 1, "0305"),
     (0x08, 0, "040200040140404001020010000000000000"),
+    (0x15, 4, "0000ffffffffffffffffffffffffffffffff"),
     (
         0x0c,
         0,
@@ -158,8 +159,8 @@ fn the_running_example_has_the_messages_that_libhdf5_writes() {
     let dims = "020301018c000000000000003802000000000000440100000000000\
                 08c0000000000000038020000000000004401000000000000";
     assert_eq!(s1[0], from_libhdf5(0x01, 0, dims));
-    assert_eq!((&s1[1..3], &s1[7..10]), (&expected[1..3], &expected[7..10]));
-    assert_eq!(&s1[6].2[s1[6].2.len() - 24..], [0, 0, -4096].map(i64::to_le_bytes).concat());
+    assert_eq!((&s1[1..3], &s1[8..11]), (&expected[1..3], &expected[8..11]));
+    assert_eq!(&s1[7].2[s1[7].2.len() - 24..], [0, 0, -4096].map(i64::to_le_bytes).concat());
 }
 
 #[test]
@@ -199,9 +200,9 @@ fn types_and_large_chunks_are_those_that_libhdf5_writes() {
         assert_eq!(found[3], (0x08, 0, bytes(&layout)));
         // Attributes of sizes are of the three spatial axes; names and types are of all.
         let ends_with = |at: usize, end: &[u8]| assert!(found[at].2.ends_with(end), "{at}: {:?}", found[at]);
-        ends_with(4, &[8_u64.to_le_bytes(); 3].concat());
-        ends_with(8, b"c^\0z\0\0y\0\0x\0\0");
-        ends_with(9, b"channel\0space\0\0\0space\0\0\0space\0\0\0");
+        ends_with(5, &[8_u64.to_le_bytes(); 3].concat());
+        ends_with(9, b"c^\0z\0\0y\0\0x\0\0");
+        ends_with(10, b"channel\0space\0\0\0space\0\0\0space\0\0\0");
     }
 }
 
@@ -212,10 +213,10 @@ fn sizes_that_are_no_whole_nanometers_are_written_in_picometers() {
     let metadata = metadata(&spec);
     let s0 = messages(&metadata, links(&metadata)[0].1);
     let integers = |values: [i64; 3]| values.map(i64::to_le_bytes).concat();
-    assert!(s0[4].2.ends_with(&integers([500, 3200, 4000])));
-    assert!(s0[6].2.ends_with(&integers([0, 0, -2_048_000])));
-    assert!(s0[7].2.ends_with(b"pm\0pm\0pm\0"));
-    assert!(s0[10].2.ends_with(&[0.0005_f64, 0.0032, 0.004].map(f64::to_le_bytes).concat()));
+    assert!(s0[5].2.ends_with(&integers([500, 3200, 4000])));
+    assert!(s0[7].2.ends_with(&integers([0, 0, -2_048_000])));
+    assert!(s0[8].2.ends_with(b"pm\0pm\0pm\0"));
+    assert!(s0[11].2.ends_with(&[0.0005_f64, 0.0032, 0.004].map(f64::to_le_bytes).concat()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Metadata against the text of the format's description; blocks against those that z5py 3.0.2 wrote.
+//! Metadata against the text of the format's description; chunks against those that z5py 3.0.2 wrote.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -109,12 +109,12 @@ fn channels_are_the_slowest_axis() {
     assert_eq!(root["scales"], json!([[1, 1, 1, 1], [2, 2, 2, 1], [4, 4, 4, 1], [8, 8, 8, 1]]));
 }
 
-/// The blocks of a level.
+/// The chunks of a level.
 fn grid(spec: &ArraySpec, level: usize) -> ChunkGrid {
-    blocks(spec, level, &spec.levels[level]).unwrap()
+    chunks(spec, level, &spec.levels[level]).unwrap()
 }
 
-/// A block by its path.
+/// A chunk by its path.
 fn found(grid: &ChunkGrid, path: &str) -> Option<ChunkNode> {
     path.split('/').try_fold(None, |at, name| grid.child_named(at, name).map(Some)).flatten()
 }
@@ -124,9 +124,9 @@ fn bytes(file: &VoxelFile, range: std::ops::Range<u64>, voxel_at: impl Fn(usize,
     file_bytes(file, range, |_, channel, at| voxel_at(channel, at))
 }
 
-/// A block as z5py wrote it, with nothing but its first voxel set: path, bytes of the file, first bytes in hex.
+/// A chunk as z5py wrote it, with nothing but its first voxel set: path, bytes of the file, first bytes in hex.
 #[track_caller]
-fn check_block(spec: &ArraySpec, level: usize, (path, n_bytes, begin): (&str, u64, &str), first: u64) {
+fn check_chunk(spec: &ArraySpec, level: usize, (path, n_bytes, begin): (&str, u64, &str), first: u64) {
     let grid = grid(spec, level);
     let node = found(&grid, path).unwrap();
     let file = grid.file(spec, node).unwrap();
@@ -142,15 +142,15 @@ fn check_block(spec: &ArraySpec, level: usize, (path, n_bytes, begin): (&str, u6
 }
 
 #[test]
-fn blocks_begin_as_those_that_z5py_writes() {
+fn chunks_begin_as_those_that_z5py_writes() {
     let edge = ("10/17/4", 9232, "000000030000000800000030000000180700000000000000");
-    check_block(&running_example(Dtype::Uint8), 0, edge, 7);
+    check_chunk(&running_example(Dtype::Uint8), 0, edge, 7);
     let edge = ("5/8/2", 21520, "0000000300000004000000380000000c4000000000000007");
-    check_block(&running_example(Dtype::Uint64), 1, edge, 0x4000_0000_0000_0007);
+    check_chunk(&running_example(Dtype::Uint64), 1, edge, 0x4000_0000_0000_0007);
     let whole = ("4/7/1", 2_097_168, "000000030000004000000040000000400102030405060708");
-    check_block(&running_example(Dtype::Uint64), 1, whole, 0x0102_0304_0506_0708);
+    check_chunk(&running_example(Dtype::Uint64), 1, whole, 0x0102_0304_0506_0708);
     let last = ("466/620/765", 115_936, "000000030000002e0000003f000000280900000000000000");
-    check_block(&large(), 0, last, 9);
+    check_chunk(&large(), 0, last, 9);
 }
 
 #[test]

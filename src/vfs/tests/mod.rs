@@ -124,6 +124,10 @@ fn mount(instances: Vec<InstanceFiles>) -> VirtualFs {
 }
 
 fn mount_in(instances: Vec<InstanceFiles>, layouts: LayoutOptions) -> VirtualFs {
+    mount_with(instances, Vec::new(), layouts)
+}
+
+fn mount_with(instances: Vec<InstanceFiles>, boxes: Vec<InstanceFiles>, layouts: LayoutOptions) -> VirtualFs {
     let metrics = Arc::new(Metrics::default());
     VirtualFs::new(Contents {
         source: "http://localhost:8000/28841c:master".into(),
@@ -131,6 +135,7 @@ fn mount_in(instances: Vec<InstanceFiles>, layouts: LayoutOptions) -> VirtualFs 
         config: json!({"ttl": 5}),
         updated_s: MTIME_S,
         instances,
+        boxes,
         layouts,
         stats: Box::new(|| json!({"parked_reads": 3})),
         metrics,

@@ -43,6 +43,44 @@ fn every_byte_equals_the_model_in_windows_of_any_size() {
     assert_eq!(n_chunks, 2 * 2 * 3 + 2 * 2 + 2 + 2);
 }
 
+/// Reads a shard as a reader of Zarr v3 does, by its index, and compares each voxel with the model.
+fn check_shard(spec: &ArraySpec, level: usize, bytes: &[u8], (shard, chunk): (Coordinate, Coordinate)) {
+    let chunks = VoxelBox::from_shape(Coordinate::ZERO, shard.div_floor(chunk)).unwrap();
+    let n_chunks = usize::try_from(chunks.n_voxels()).unwrap();
+    let index = &bytes[bytes.len() - 16 * n_chunks - 4..];
+    let number = |at: usize| u64::from_le_bytes(index[at..at + 8].try_into().unwrap());
+    assert_eq!(index[16 * n_chunks..], crc32c::crc32c(&index[..16 * n_chunks]).to_le_bytes());
+    for (n, place) in chunks.indices().enumerate() {
+        let begin = usize::try_from(number(16 * n)).unwrap();
+        let end = begin + usize::try_from(number(16 * n + 8)).unwrap();
+        let voxels = VoxelBox::from_shape(spec.levels[level].origin + place * chunk, chunk).unwrap();
+        let model = voxels.indices().map(|voxel| model_voxel(spec, level, voxel).to_le_bytes());
+        let model: Vec<u8> = model.flat_map(|value| value.into_iter().take(spec.dtype.itemsize())).collect();
+        assert!(bytes[begin..end] == model, "chunk {place} of s{level} differs");
+    }
+}
+
+#[test]
+fn shards_hold_the_model_in_windows_of_any_size() {
+    let (gray, seg) = (gray(), segmentation());
+    let mut windows = [131_072, 99_991, u32::MAX].into_iter().cycle();
+    for (array, path) in [(&gray, "gray"), (&seg, "seg%2Fment%3F")] {
+        let fs = mount_in(vec![with_voxels(array, None)], LayoutOptions::default().only(&["zarr3"]));
+        for level in 0..array.spec.levels.len() {
+            let path = format!("{path}/volume-v3.zarr/s{level}");
+            let zarr = read_json(&fs, &format!("{path}/zarr.json"));
+            let shape =
+                |value: &Value| serde_json::from_value::<[i64; 3]>(value["chunk_shape"].clone()).unwrap().into();
+            let shard = shape(&zarr["chunk_grid"]["configuration"]);
+            let chunk = shape(&zarr["codecs"][0]["configuration"]);
+            let file = find(&fs, &format!("{path}/c/0/0/0")).unwrap();
+            let bytes = read_all(&fs, file.ino, windows.next().unwrap());
+            assert_eq!(bytes.len() as u64, file.size);
+            check_shard(&array.spec, level, &bytes, (shard, chunk));
+        }
+    }
+}
+
 #[test]
 fn a_read_is_cut_at_the_end_and_never_short_before() {
     let fs = small_tree();
@@ -147,6 +185,7 @@ fn a_control_file_stays_as_it_was_at_open() {
         config: Value::Null,
         updated_s: 0,
         instances: vec![],
+        boxes: Vec::new(),
         layouts: LayoutOptions::default(),
         stats: Box::new(move || json!({"reads": counted.get(Counter::FuseReads)})),
         metrics: Arc::clone(&metrics),

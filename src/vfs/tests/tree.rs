@@ -205,6 +205,7 @@ fn two_instances_of_one_name_are_refused() {
         config: Value::Null,
         updated_s: 0,
         instances,
+        boxes: Vec::new(),
         layouts: LayoutOptions::default(),
         stats: Box::new(|| Value::Null),
         metrics: Arc::new(Metrics::default()),
@@ -215,4 +216,20 @@ fn two_instances_of_one_name_are_refused() {
     let fs = VirtualFs::new(contents(ours.iter().map(|name| without_voxels(name)).collect())).unwrap();
     let names: HashSet<String> = list(&fs, ROOT, 100).into_iter().map(|listed| listed.0).collect();
     assert_eq!(names.len(), 2 + 3 + ours.len());
+}
+
+#[test]
+fn boxes_stand_in_a_directory_of_their_own() {
+    let mut shown = with_voxels(&gray(), None);
+    shown.name = "part".into();
+    let fs = mount_with(vec![without_voxels("boxes")], vec![shown], LayoutOptions::all(&[]).only(&["zarr"]));
+    let root = fs.attributes(ROOT).unwrap().0;
+    let names: Vec<_> = list(&fs, ROOT, 100).into_iter().map(|listed| listed.0).collect();
+    // An instance of that name keeps out of the way.
+    assert!(names.contains(&"boxes".to_owned()) && names.contains(&"%62oxes".to_owned()), "{names:?}");
+    let part = find(&fs, "boxes/part").unwrap();
+    assert_eq!(fs.lookup(part.ino, OsStr::new("..")).unwrap().0, find(&fs, "boxes").unwrap());
+    assert_eq!(fs.lookup(find(&fs, "boxes").unwrap().ino, OsStr::new("..")).unwrap().0, root);
+    assert!(find(&fs, "boxes/part/volume.zarr/s0/.zarray").is_ok() && find(&fs, "boxes/part/info").is_ok());
+    assert!(matches!(find(&small_tree(), "boxes"), Err(Error::NoSuchName)));
 }

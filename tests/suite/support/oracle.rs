@@ -10,6 +10,8 @@ use serde_json::Value;
 /// One level of an array as its metadata tells it.
 pub struct Level {
     pub directory: PathBuf,
+    /// What stands before the spatial part of a chunk's name: the index of all its channels.
+    prefix: &'static str,
     pub shape: Coordinate,
     pub chunk_shape: Coordinate,
     /// The DVID voxel of index (0, 0, 0), from the level's offset in nanometers.
@@ -29,8 +31,10 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
 }
 
+/// The spatial part of a list with a number for each axis: channels come first, if there are any.
 fn coordinate(value: &Value) -> Coordinate {
-    let axis = |n: usize| value[n].as_i64().unwrap_or_else(|| panic!("no coordinate: {value}"));
+    let first = value.as_array().map_or(0, |list| list.len() - 3);
+    let axis = |n: usize| value[first + n].as_i64().unwrap_or_else(|| panic!("no coordinate: {value}"));
     Coordinate::new(axis(0), axis(1), axis(2))
 }
 
@@ -46,8 +50,13 @@ pub fn levels(directory: &Path) -> Vec<Level> {
         let nm = |key: &str, axis: usize| of[key][axis].as_f64().unwrap();
         #[allow(clippy::cast_possible_truncation)]
         let origin = std::array::from_fn(|axis| (nm("offset", axis) / nm("voxel_size", axis)).round() as i64);
+        let channels = attrs["num_channels"].as_u64();
+        if let Some(n) = channels {
+            assert_eq!((array["shape"][0].as_u64(), array["chunks"][0].as_u64()), (Some(n), Some(n)), "{array}");
+        }
         Level {
             directory,
+            prefix: if channels.is_some() { "0/" } else { "" },
             shape: coordinate(&array["shape"]),
             chunk_shape: coordinate(&array["chunks"]),
             origin: origin.into(),
@@ -60,12 +69,12 @@ pub fn levels(directory: &Path) -> Vec<Level> {
 
 /// The chunk of a level at an index of the chunk grid.
 pub fn chunk_of(level: &Level, index: Coordinate) -> Chunk {
-    let path = level.directory.join(format!("{}/{}/{}", index.z(), index.y(), index.x()));
+    let path = level.directory.join(format!("{}{}/{}/{}", level.prefix, index.z(), index.y(), index.x()));
     let voxels = VoxelBox::from_shape(level.origin + index * level.chunk_shape, level.chunk_shape).unwrap();
     Chunk { path, voxels }
 }
 
-/// The bytes of a file over these voxels.
+/// The bytes of a file over these voxels, one channel after the other.
 pub fn file_values(
     dataset: &Dataset,
     version: usize,
@@ -76,7 +85,13 @@ pub fn file_values(
 ) -> Vec<u8> {
     let itemsize = spec.dtype().unwrap().itemsize();
     let stored = dataset.values(version, spec, scale, voxels);
-    let shown =
-        stored.into_iter().map(|value| if bodies { dataset.body_of(version, &spec.name, value) } else { value });
-    shown.flat_map(|value| value.to_le_bytes()[..itemsize].to_vec()).collect()
+    let shown: Vec<u64> = stored
+        .into_iter()
+        .map(|value| if bodies { dataset.body_of(version, &spec.name, value) } else { value })
+        .collect();
+    let plane = |channel: usize| {
+        let bytes = move |value: &u64| value.to_le_bytes()[channel * itemsize..(channel + 1) * itemsize].to_vec();
+        shown.iter().flat_map(bytes)
+    };
+    (0..spec.channels().unwrap_or(1)).flat_map(plane).collect()
 }

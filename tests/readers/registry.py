@@ -1,0 +1,84 @@
+"""Which reader reads which layout in which environment, and what it cannot read of it.
+
+`LIMITS` are facts about the readers, not about the mount; each is said in docs/readers.md as well.
+"""
+
+import dataclasses
+from typing import Callable
+
+import formats as f
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """One program that reads one layout."""
+
+    name: str
+    layout: str  # what it opens in the instance's directory
+    read: Callable
+    exact: bool = False  # the layout holds the data's exact box, not the array's
+    dtypes: tuple = ()  # all it reads; empty: every dtype
+    channels: bool = True  # whether it reads rgba8
+    whole: bool = False  # it reads a whole file, or lists every chunk, whatever box is asked for: no reader of huge volumes
+
+    def reads(self, volume):
+        """Whether this reader can be expected to read an instance."""
+        return (not self.dtypes or volume.dtype.name in self.dtypes) and (self.channels or volume.channels is None)
+
+
+INTEGERS = ("uint8", "uint16")
+
+# Instances of the demo server that differ from others in how the server stores them, which no layout can tell.
+PLAIN = {"gray_gzip", "gray_none", "gray_snappy", "odd name", "odd%name", "unversioned", "microns", "labelarray", "labelblk_1", "gray_1", "gray_2", "seg48"}
+
+ZARR3 = [
+    Reader("zarr 3", "volume-c256.zarr", f.zarr_python("volume-c256.zarr")),
+    Reader("zarr 3", "volume-v3.zarr", f.zarr_python("volume-v3.zarr")),
+    Reader("zarrs-python", "volume-v3.zarr", f.zarrs_python),
+    Reader("TensorStore", "volume-c256.zarr", f.tensorstore_of("zarr", "volume-c256.zarr")),
+    Reader("TensorStore", "volume-v3.zarr", f.tensorstore_of("zarr3", "volume-v3.zarr")),
+    Reader("TensorStore", "volume.n5", f.tensorstore_of("n5", "volume.n5")),
+    Reader("TensorStore", "precomputed", f.tensorstore_precomputed),
+    Reader("cloud-volume", "precomputed", f.cloud_volume),
+    Reader("dask", "volume-c256.zarr", f.dask_array("volume-c256.zarr"), whole=True),
+    Reader("dask", "volume-v3.zarr", f.dask_array("volume-v3.zarr"), whole=True),
+    Reader("xarray", "volume-v3.zarr", f.xarray_dataset),
+    Reader("ome-zarr-py", "volume.zarr", f.ome_zarr_py("volume.zarr"), whole=True),
+    Reader("ome-zarr-py", "volume-v3.zarr", f.ome_zarr_py("volume-v3.zarr"), whole=True),
+    Reader("funlib 0.7", "volume.zarr", f.funlib("volume.zarr"), whole=True),
+    Reader("funlib 0.7", "volume-v3.zarr", f.funlib("volume-v3.zarr"), whole=True),
+    Reader("iohub", "volume.zarr", f.iohub_position("volume.zarr")),
+    Reader("webknossos", "datasource-properties.json", f.webknossos_layer),
+    Reader("h5py", "volume.h5", f.h5py_file),
+    Reader("netCDF4", "volume.h5", f.netcdf4_file),
+    Reader("numpy load", "flat", f.npy_file(None), exact=True, whole=True),
+    Reader("numpy mmap", "flat", f.npy_file("r"), exact=True),
+    Reader("numpy raw", "flat", f.raw_memmap, exact=True),
+    Reader("SimpleITK mhd", "flat", f.simple_itk("mhd"), exact=True, whole=True),
+    Reader("SimpleITK nrrd", "flat", f.simple_itk("nrrd"), exact=True, whole=True),
+    Reader("pynrrd nrrd", "flat", f.pynrrd("nrrd"), exact=True, whole=True),
+    Reader("pynrrd nhdr", "flat", f.pynrrd("nhdr"), exact=True, whole=True),
+    Reader("tifffile xy", "slices", f.picture_stack("xy", "tif", f.by_tifffile), exact=True, whole=True),
+    Reader("tifffile xz", "slices", f.picture_stack("xz", "tif", f.by_tifffile), exact=True, whole=True),
+    Reader("tifffile yz", "slices", f.picture_stack("yz", "tif", f.by_tifffile), exact=True, whole=True),
+    Reader("Pillow tif", "slices", f.picture_stack("xy", "tif", f.by_pillow), exact=True, dtypes=("uint8",), whole=True),
+    Reader("Pillow png", "slices", f.picture_stack("xy", "png", f.by_pillow), exact=True, dtypes=INTEGERS, whole=True),
+    Reader("imageio png", "slices", f.picture_stack("xz", "png", f.by_imageio), exact=True, dtypes=INTEGERS, whole=True),
+]
+
+ZARR2 = [
+    Reader("zarr 2", "volume-c256.zarr", f.zarr_python("volume-c256.zarr")),
+    Reader("zarr 2 N5Store", "volume.n5", f.zarr2_n5("N5Store")),
+    Reader("zarr 2 N5FSStore", "volume.n5", f.zarr2_n5("N5FSStore")),
+    Reader("dask (zarr 2)", "volume-c256.zarr", f.dask_array("volume-c256.zarr"), whole=True),
+    Reader("ome-zarr-py 0.10", "volume.zarr", f.ome_zarr_py("volume.zarr"), whole=True),
+    Reader("funlib 0.5", "volume.zarr", f.funlib("volume.zarr"), whole=True),
+    Reader("gunpowder", "volume.zarr", f.gunpowder_zarr),
+]
+
+
+def available():
+    """The readers of this environment."""
+    import zarr
+
+    return ZARR2 if zarr.__version__.startswith("2.") else ZARR3
