@@ -22,7 +22,7 @@ SUITE_SECONDS = int(os.environ.get("DVIDFS_TEST_SUITE_SECONDS", "1500"))
 # By environment: one of them has what steers a browser.
 SUITES = {
     "zarr2": ("test_mount.py", "test_layouts.py", "test_copies.py"),
-    "zarr3": ("test_mount.py", "test_layouts.py", "test_copies.py", "test_neuroglancer.py"),
+    "zarr3": ("test_mount.py", "test_layouts.py", "test_copies.py", "test_pictures.py", "test_neuroglancer.py"),
 }
 
 

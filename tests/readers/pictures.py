@@ -1,16 +1,11 @@
-"""The pictures of a mount by every reader of this environment: each pixel against `volume.zarr` of the same instance.
+"""The pictures of an instance by tifffile, Pillow and imageio: each pixel against `volume.zarr`, which has its own tests.
 
-    python pictures.py MOUNT [INSTANCE...]
-
-Needs tifffile, Pillow, imageio, zarr; asks `tiffinfo` (libtiff-tools) and `pngcheck` for their opinion where they are
-installed. The colours of labels are worked out anew here, after the description in `src/layout/label_colour.rs`.
+`tiffinfo` (libtiff-tools) and `pngcheck` are asked for their opinion. The colours of labels are worked out anew here, after the description in `src/layout/label_colour.rs`.
 """
 
 import json
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
@@ -42,7 +37,8 @@ def coloured(labels):
 
 def approved(command, paths):
     """Another validator has nothing to say against these files."""
-    if paths and shutil.which(command[0]):
+    assert shutil.which(command[0]), f"no {command[0]} here: scripts/test installs it"
+    if paths:
         found = subprocess.run(command + [str(path) for path in paths], capture_output=True, text=True)
         assert found.returncode == 0 and not found.stderr, found
 
@@ -102,24 +98,10 @@ def check_level(view, attrs, level):
 
 
 def check_view(view):
+    """Compares all pictures of a view. Returns how many those were."""
     attrs = json.loads((view / "attrs.json").read_text())
-    if attrs["shape"] is None or "slices" not in attrs["layouts"]:
-        return 0
     levels = range(len(attrs["levels"]))
     assert sorted(path.name for path in (view / "slices").iterdir()) == [f"s{level}" for level in levels]
     n_files = sum(check_level(view, attrs, level) for level in levels)
-    print(f"{view}: {n_files} pictures", flush=True)
     return n_files
 
-
-def main(mount, *instances):
-    Image.MAX_IMAGE_PIXELS = None
-    views = [path.parent for path in sorted([*Path(mount).glob("*/attrs.json"), *Path(mount).glob("*/*/attrs.json")])]
-    chosen = [view for view in views if not instances or view.relative_to(mount).parts[0] in instances]
-    total = sum(check_view(view) for view in chosen)
-    print(f"{total} pictures hold their voxels")
-    return 0 if total else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

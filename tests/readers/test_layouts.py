@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from registry import available
@@ -25,7 +26,7 @@ def check_layout(node, volume, view, reader, instance):
         if reader.exact:
             want, corner = exact_box(level, want)
         opened = reader.read(instance, level.scale)
-        got = opened.read()
+        got = np.ascontiguousarray(opened.read())
         if got.dtype.newbyteorder("=") == want.dtype.newbyteorder("="):
             got = got.astype(want.dtype)  # N5 is big-endian
         compare(got, want, volume, what)
