@@ -22,6 +22,7 @@ counters! {
     CacheEvictedBlocks "cache_evicted_blocks" "Blocks that left the memory cache for others.",
     CacheHeldBytes "cache_held_bytes" "Bytes that the memory cache holds now.",
     DvidRequests "dvid_requests" "Requests sent to the server.",
+    DvidFetchedBlocks "dvid_fetched_blocks" "Blocks that the server was asked for, each time that it was.",
     DvidReceivedBytes "dvid_received_bytes" "Bytes of answers received.",
     DvidFailedRequests "dvid_failed_requests" "Requests that failed, before any retry.",
     DvidRetriedRequests "dvid_retried_requests" "Requests that were tried once more.",

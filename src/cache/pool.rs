@@ -157,6 +157,7 @@ fn run(engine: &Arc<Engine>, batch: Batch) {
     let Batch { source, first, blocks, keys, bytes, number, started, forgotten } = batch;
     drop(forgotten);
     let n_blocks = keys.len();
+    engine.metrics.add(Counter::DvidFetchedBlocks, n_blocks as u64);
     let mut claim = Claim::new(engine, source.clone(), keys, bytes, number, started);
     let fetched = engine.guarded("fetch", || {
         let fetched = source.fetch.fetch_blocks(first.view, first.scale, blocks)?;
