@@ -9,6 +9,7 @@ mod demo;
 mod failure;
 mod info;
 mod logs;
+mod memory;
 mod mount;
 mod open;
 mod run;
