@@ -202,7 +202,7 @@ fn add_metadata(entry: &Entry, options: &CatalogOptions) -> Result<(), CatalogEr
 }
 
 fn source_of(node: &Node, info: &InstanceInfo) -> Source {
-    Source { server: node.server.clone(), uuid: node.uuid.clone(), name: info.name.clone() }
+    Source { server: node.server.clone(), uuid: node.info.uuid.clone(), name: info.name.clone() }
 }
 
 fn no_array(node: &Node, info: &InstanceInfo, reason: &str) -> Entry {

@@ -91,6 +91,8 @@ fn advice(error: &OpenError) -> &'static str {
         OpenError::Unreachable(_) => "check the address, and that the server runs; --mount-wait waits for longer",
         OpenError::NotDvid { .. } => "check host and port",
         OpenError::BadRef { .. } => "check the UUID and the branch",
+        OpenError::Insecure(_) => "if its network can be trusted, http:// needs no certificate",
+        OpenError::UnknownHost(_) => "check the name, and that this machine is in the right network",
         OpenError::Failed(_) => "look into the server's log",
     }
 }
