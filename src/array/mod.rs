@@ -9,6 +9,7 @@ mod data_view;
 mod dvid_array;
 mod error;
 mod levels;
+mod names;
 mod neuroglancer;
 mod open;
 mod probe;
