@@ -18,6 +18,7 @@ mod spec;
 mod traits;
 mod window;
 
+pub use crate::cache::Reader;
 pub use crate::dvid::Freshness;
 pub use catalog::{Catalog, CatalogError, CatalogOptions, Entry};
 pub use data_view::DataView;

@@ -192,7 +192,8 @@ impl Filesystem for Adapter {
             if self.stopping.load(Ordering::SeqCst) {
                 return answer.finish(Err(vfs::Error::ShuttingDown));
             }
-            self.tree.read(ino.0, fh.0, range, Box::new(move |result| answer.finish(result)));
+            let then = Box::new(move |result| answer.finish(result));
+            slot.reader.begin(|| self.tree.read(ino.0, fh.0, range, then));
             if !slot.is_answered() {
                 self.parked.park(slot);
             }

@@ -8,7 +8,7 @@ use tracing::{debug, error, warn};
 
 use crate::logging::Chain;
 use crate::metrics::{Counter, Metrics};
-use crate::vfs::{self, ByteRange};
+use crate::vfs::{self, ByteRange, Reader};
 
 use super::errno::{errno_of, name};
 
@@ -29,11 +29,19 @@ pub(super) struct Slot {
     /// `None` once it is answered. The reply is taken out under the lock and sent after it.
     reply: Mutex<Option<ReplyData>>,
     metrics: Arc<Metrics>,
+    /// In whose name the blocks are asked for.
+    pub(super) reader: Reader,
 }
 
 impl Slot {
     pub(super) fn new(request: ReadRequest, reply: ReplyData, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { request, since: Instant::now(), reply: Mutex::new(Some(reply)), metrics })
+        Arc::new(Self {
+            request,
+            since: Instant::now(),
+            reply: Mutex::new(Some(reply)),
+            metrics,
+            reader: Reader::default(),
+        })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -59,6 +67,7 @@ impl Slot {
         let ReadRequest { ino, range: ByteRange { offset, size }, pid } = self.request;
         let waited = self.age();
         if matches!(error, vfs::Error::ReaderKilled) {
+            self.reader.leave();
             self.metrics.count(Counter::KilledReads);
             debug!(target: "dvidfs", code = error.code(), op = "read", ino, offset, size, pid, ?waited);
         } else {

@@ -17,6 +17,7 @@ mod virtual_fs;
 #[cfg(test)]
 mod tests;
 
+pub use crate::array::Reader;
 pub use contents::{Contents, InstanceFiles, Stats, ViewFiles};
 pub use error::{BuildError, Error};
 pub use names::escape;

@@ -27,7 +27,7 @@ const MAX_LISTED_NAMES: u64 = 1_000_000;
 /// So many opens of control files keep a snapshot at a time; who opens more of them reads what is there then.
 const MAX_SNAPSHOTS: usize = 1024;
 
-/// What is called, exactly once, when a read has ended.
+/// What is called, once, when a read has ended; dropped if its [`Reader`](super::Reader) has left.
 pub type ThenBytes = Box<dyn FnOnce(Result<Vec<u8>, Error>) + Send>;
 
 /// What `stat` tells, but for modes and owner.
