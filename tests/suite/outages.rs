@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, lasting_port};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
-use crate::support::{Chunk, Mounted, chunk_of, file_values, levels, mount_tests_can_run, time_limit};
+use crate::support::{Chunk, Mounted, can_mount, chunk_of, file_values, levels, time_limit};
 
 const NAMES: [&str; 7] = ["gray", "holes", "odd48", "u16", "f32", "neg", "labelarray"];
 
@@ -35,7 +35,7 @@ fn chunks(mounted: &Mounted, name: &str) -> Vec<Chunk> {
 
 #[test]
 fn a_server_killed_under_eight_readers_and_started_again_costs_no_byte() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(180));
@@ -93,7 +93,7 @@ fn reader(path: &std::path::Path, direct: bool) -> std::process::Child {
 
 #[test]
 fn a_killed_reader_is_gone_at_once() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(60));
@@ -120,7 +120,7 @@ fn a_killed_reader_is_gone_at_once() {
 
 #[test]
 fn four_thousand_readers_of_a_cold_block_cost_one_fetch() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
@@ -153,7 +153,7 @@ fn four_thousand_readers_of_a_cold_block_cost_one_fetch() {
 
 #[test]
 fn cached_reads_are_quick_beside_hanging_fetches() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
@@ -194,7 +194,7 @@ fn cached_reads_are_quick_beside_hanging_fetches() {
 
 #[test]
 fn a_read_that_is_given_up_is_an_error_and_not_absence() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(60));
@@ -214,7 +214,7 @@ fn a_read_that_is_given_up_is_an_error_and_not_absence() {
 
 #[test]
 fn memory_stays_within_its_budget() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(180));
