@@ -98,7 +98,7 @@ fn a_killed_reader_is_gone_at_once() {
     }
     let _limit = time_limit(Duration::from_secs(60));
     let demo = test_demo();
-    let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0"]);
+    let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0", "--no-prefetch"]);
     let files = chunks(&mounted, "gray");
     demo.set_faults(vec![hang("subvolblocks")]);
     let mut slowest = Duration::ZERO;
@@ -115,6 +115,13 @@ fn a_killed_reader_is_gone_at_once() {
     println!("H1 H2: 12 killed readers, the slowest was gone after {slowest:?}");
     // 0.2 s on an idle machine; twice that where tests run beside each other.
     assert!(slowest < Duration::from_millis(400), "{slowest:?}");
+    let end = Instant::now() + Duration::from_secs(5);
+    let now = || (mounted.now("parked_reads"), mounted.now("queued_blocks"));
+    while now() != (0, 0) {
+        assert!(Instant::now() < end, "reads of dead readers are parked, or their blocks asked for: {:?}", now());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(mounted.counter("failed_reads"), 0, "a killed reader is no failed read");
     assert!(demo.fault_hits(0) > 0);
 }
 

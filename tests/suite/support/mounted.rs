@@ -101,9 +101,18 @@ impl Mounted {
 
     /// A counter of `stats.json`.
     pub fn counter(&self, name: &str) -> u64 {
+        self.stat("counters", name)
+    }
+
+    /// What goes on now, by `stats.json`.
+    pub fn now(&self, name: &str) -> u64 {
+        self.stat("now", name)
+    }
+
+    fn stat(&self, of: &str, name: &str) -> u64 {
         let stats = fs::read(self.root().join(".dvidfs/stats.json")).unwrap();
         let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
-        stats["counters"][name].as_u64().unwrap_or_else(|| panic!("no counter {name} in {stats}"))
+        stats[of][name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"))
     }
 
     /// Ends the daemon as a user does; gives its exit code.
