@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -466,6 +466,61 @@ fn a_killed_reader_is_gone_at_once() {
         }
     }
     assert!(mount.metrics.get(Counter::KilledReads) >= 2, "the direct readers needed our answer");
+    mount.stop();
+}
+
+#[test]
+fn who_waits_for_the_pages_of_a_reader_that_is_gone_gets_their_bytes() {
+    if !can_mount() {
+        return;
+    }
+    let _alone = alone();
+    let mount = TestMount::new();
+    let mut killed = mount.reader("slow", 0);
+    let path = mount.path("slow");
+    let (sender, alive) = channel();
+    thread::spawn(move || {
+        let mut bytes = vec![0; 100_000];
+        let read = File::open(path).unwrap().read_exact_at(&mut bytes, 0);
+        sender.send(read.map(|()| bytes))
+    });
+    thread::sleep(Duration::from_millis(150));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let before = Instant::now();
+    let read = loop {
+        mount.tree.let_go();
+        match alive.recv_timeout(Duration::from_millis(20)) {
+            Ok(read) => break read,
+            Err(_) => assert!(before.elapsed() < LIMIT, "the other reader goes on"),
+        }
+    };
+    assert!(read.unwrap() == bytes_of(0..100_000));
+    assert!(mount.metrics.get(Counter::KilledReads) > 0, "its own reads were given up");
+    mount.stop();
+}
+
+#[test]
+fn a_mount_of_another_user_is_told_to_be_theirs() {
+    let setpriv = |args: &[&str]| Command::new("setpriv").args(["--reuid=65534", "--clear-groups"]).args(args).output();
+    if !can_mount() || nix_uid() != 0 || !setpriv(&["true"]).is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let _alone = alone();
+    let mount = TestMount::new();
+    // All may pass the scratch directory, and run the program from a place that they can reach.
+    let open = |path: &std::path::Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    open(mount.directory.parent().unwrap());
+    let program = tempfile::tempdir().unwrap();
+    open(program.path());
+    let copy = program.path().join("dvidfs");
+    fs::copy(env!("CARGO_BIN_EXE_dvidfs"), &copy).unwrap();
+    let output = setpriv(&[copy.to_str().unwrap(), "umount", mount.directory.to_str().unwrap()]).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(32), "{said}");
+    assert!(said.contains("is a mount of root: only they or root can unmount it"), "{said}");
+    assert!(mount.is_mounted());
     mount.stop();
 }
 

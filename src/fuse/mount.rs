@@ -80,7 +80,7 @@ pub enum MountError {
     NotMounted(PathBuf),
     #[error("{} does not exist: there is nothing to unmount", .0.display())]
     NothingThere(PathBuf),
-    #[error("{} is a mount of {user}: only {user} or root can unmount it", mountpoint.display())]
+    #[error("{} is a mount of {user}: only they or root can unmount it", mountpoint.display())]
     OfAnother { mountpoint: PathBuf, user: String },
     #[error("{} is a {fs_type} mount, not one of dvidfs: unmount it with `umount`", mountpoint.display())]
     NotOurs { mountpoint: PathBuf, fs_type: String },
@@ -166,6 +166,8 @@ pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), MountError> {
     let dead = is_dead(mountpoint);
     let resolved = match if dead { resolve_parent(mountpoint) } else { resolve(mountpoint) } {
         Err(MountError::Missing(path)) => return Err(MountError::NothingThere(path)),
+        // The kernel lets nobody look at the mount of another user.
+        Err(MountError::Unusable { .. }) => resolve_parent(mountpoint)?,
         resolved => resolved?,
     };
     let entry = entry_at(&resolved)?.ok_or_else(|| MountError::NotMounted(resolved.clone()))?;
