@@ -14,7 +14,9 @@
 //! Beside them [`demo`], a DVID-compatible server over a pure function, [`metrics`] and [`logging`].
 //!
 //! Coordinates are zyx and half-open, world units nanometers (f64), everywhere but on DVID's side of [`dvid`].
-//! No session thread waits, no lock is held during I/O, only GET leaves the program, and no failure looks like absence.
+//! No thread that takes the kernel's requests waits for the server. No lock is held during I/O, but that of the log file
+//! and the one that lets one thread at a time check a body mapping. Only GET leaves the program, and no failure looks
+//! like absence.
 
 pub mod array;
 pub mod cache;

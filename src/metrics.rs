@@ -31,7 +31,7 @@ counters! {
     FuseReads "fuse_reads" "Read requests of the kernel.",
     FuseReadBytes "fuse_read_bytes" "Bytes of voxels and metadata given to the kernel.",
     ParkedReads "parked_reads" "Reads that had to wait for a block.",
-    KilledReads "killed_reads" "Reads that were answered EINTR because their reader was killed.",
+    KilledReads "killed_reads" "Reads that were answered EINTR because their reader was killed or had ended.",
     FailedReads "failed_reads" "Reads that were answered with an error.",
     Panics "panics" "Panics caught in a handler or in a fetch.",
 }

@@ -1,16 +1,20 @@
 //! The program itself: what it prints, its exit codes, and daemons that come and go.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)]
 
+mod mounts;
+
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use dvidfs::demo::{Dataset, Demo, DemoOptions};
-use dvidfs::fuse;
+
+use mounts::{Scratch, alone, can_mount};
 
 /// No step of these tests may take longer: the first mount waits for data to be made up.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -22,38 +26,6 @@ static DEMO: LazyLock<Demo> = LazyLock::new(|| {
 
 fn source() -> String {
     format!("{}/{}", DEMO.origin(), DEMO.dataset().root())
-}
-
-/// A directory with an empty one in it to mount at. Whatever is mounted there is gone with this value.
-struct Scratch(tempfile::TempDir);
-
-impl Scratch {
-    fn new() -> Self {
-        let scratch = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(scratch.mountpoint()).unwrap();
-        scratch
-    }
-
-    fn mountpoint(&self) -> PathBuf {
-        self.0.path().canonicalize().unwrap().join("mount")
-    }
-
-    fn is_mounted(&self) -> bool {
-        let mountpoint = self.mountpoint();
-        fuse::mounts().unwrap().iter().any(|entry| entry.mount_point == mountpoint)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let mountpoint = self.mountpoint();
-        for entry in fuse::mounts().unwrap().into_iter().filter(|entry| entry.mount_point == mountpoint) {
-            if let Some(connection) = entry.connection() {
-                let _ = fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1");
-            }
-            let _ = Command::new("umount").arg("-l").arg(&mountpoint).status();
-        }
-    }
 }
 
 fn dvidfs() -> Command {
@@ -87,20 +59,6 @@ fn check_refusal(command: &mut Command, code: i32, words: &str) {
     assert!(said.contains(words), "{command:?}: {said}");
     assert!(said.starts_with("dvidfs: ") && said.lines().count() == 1, "{command:?}: {said}");
     assert!(output.stdout.is_empty());
-}
-
-fn can_mount(test: &str) -> bool {
-    if std::env::var_os("DVIDFS_SKIP_MOUNT_TESTS").is_some_and(|value| value == "1") {
-        println!("SKIPPED: {test}: DVIDFS_SKIP_MOUNT_TESTS=1");
-        return false;
-    }
-    assert!(Path::new("/dev/fuse").exists(), "no /dev/fuse: set DVIDFS_SKIP_MOUNT_TESTS=1 to skip the mount tests");
-    true
-}
-
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn mount_in_background(scratch: &Scratch, options: &[&str]) {
@@ -161,7 +119,7 @@ fn a_wrong_line_costs_one_line_and_exit_code_1() {
         1,
         "below the mountpoint",
     );
-    let no_json = scratch.0.path().join("metadata");
+    let no_json = scratch.path().join("metadata");
     fs::write(&no_json, "[]").unwrap();
     check_refusal(dvidfs().arg(source()).arg(scratch.mountpoint()).arg("--metadata").arg(&no_json), 1, "--metadata");
 }
@@ -199,6 +157,66 @@ fn a_server_or_node_that_is_not_there_is_exit_code_32() {
 }
 
 #[test]
+fn a_daemon_that_waits_for_its_server_ends_with_the_command() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = dvidfs();
+    command.arg(format!("http://{closed}/abc")).arg(scratch.mountpoint()).args(["--mount-wait", "100s"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let daemon = || fs::read_to_string(&children).unwrap_or_default().split_whitespace().next()?.parse::<i32>().ok();
+    let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    wait_for("the daemon has its name", || daemon().is_some_and(|pid| name(pid) == "dvidfs\n"));
+    let pid = daemon().unwrap();
+    kill("INT", child.id());
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
+    let since = Instant::now();
+    wait_for("the daemon ends", || has_ended(pid));
+    assert!(since.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn what_is_not_a_dvid_is_told_in_a_short_line() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let page = format!("<!DOCTYPE html><html>{}</html>", "much text ".repeat(100));
+            let head = format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n", page.len());
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(format!("{head}{page}").as_bytes());
+        }
+    });
+    let output = run(dvidfs().arg(format!("{origin}/abc")).arg(scratch.mountpoint()));
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(32), "{said}");
+    assert!(said.contains("not a DVID server") && !said.contains("much text") && said.len() < 300, "{said}");
+    let at = format!("{}/abc", origin.replace("http://", "https://"));
+    check_refusal(dvidfs().arg(at).arg(scratch.mountpoint()).args(["--mount-wait", "100s"]), 32, "write http://");
+}
+
+#[test]
+fn words_about_instances_that_come_to_nothing_are_told_before_the_command_is_back() {
+    if !can_mount() {
+        return;
+    }
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let extents = ["--extents", "gray=0:8,0:8,0:8"];
+    check_refusal(
+        dvidfs().arg(source()).arg(scratch.mountpoint()).args(["--extents", "grey=0:8,0:8,0:8"]),
+        32,
+        "\"gray\"",
+    );
+    let output = run(dvidfs().arg(source()).arg(scratch.mountpoint()).args(extents));
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(said(&output), "dvidfs: --extents for \"gray\" is ignored: the server knows its box\n");
+}
+
+#[test]
 fn info_shows_a_node_without_a_mount() {
     let output = run(dvidfs().arg("info").arg(source()));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
@@ -212,18 +230,18 @@ fn info_shows_a_node_without_a_mount() {
 
 #[test]
 fn a_mountpoint_that_cannot_be_one_is_refused_with_exit_code_32() {
-    if !can_mount("a_mountpoint_that_cannot_be_one_is_refused_with_exit_code_32") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
     let scratch = Scratch::new();
-    let full = scratch.0.path();
+    let full = scratch.path();
     let file = full.join("file");
     fs::write(&file, "").unwrap();
     for (dir, words) in [
         (full.join("missing"), "make the directory first"),
         (file, "is not a directory"),
-        (full.to_owned(), "is not empty"),
+        (full.clone(), "is not empty"),
         (PathBuf::from("/proc"), "mountpoint of a proc file system"),
     ] {
         for front in [true, false] {
@@ -237,6 +255,7 @@ fn a_mountpoint_that_cannot_be_one_is_refused_with_exit_code_32() {
     }
     check_refusal(dvidfs().arg("umount").arg(scratch.mountpoint()), 32, "no mount");
     check_refusal(dvidfs().arg("umount").arg("/proc"), 32, "not one of dvidfs");
+    check_refusal(dvidfs().arg("umount").arg(full.join("missing")), 32, "nothing to unmount");
 }
 
 /// A file that numpy wrote: uint8, 64^3.
@@ -254,7 +273,7 @@ fn a_volume_that_cannot_be_served_is_refused_in_one_line() {
         command
     };
     let file = |name: &str, bytes: &[u8]| {
-        let path = scratch.0.path().join(name);
+        let path = scratch.path().join(name);
         fs::write(&path, bytes).unwrap();
         format!("mine={}", path.display())
     };
@@ -279,7 +298,7 @@ fn a_volume_that_cannot_be_served_is_refused_in_one_line() {
 
 #[test]
 fn an_array_of_ones_own_is_mounted() {
-    if !can_mount("an_array_of_ones_own_is_mounted") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -297,12 +316,12 @@ fn an_array_of_ones_own_is_mounted() {
 
 #[test]
 fn a_daemon_serves_until_it_is_unmounted() {
-    if !can_mount("a_daemon_serves_until_it_is_unmounted") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
     let scratch = Scratch::new();
-    let log = scratch.0.path().join("log");
+    let log = scratch.path().join("log");
     mount_in_background(&scratch, &["--log-file", log.to_str().unwrap()]);
     let pid = pid_of_daemon(&scratch);
     check_refusal(dvidfs().arg(source()).arg(scratch.mountpoint()), 32, "already has a dvidfs mount");
@@ -320,7 +339,7 @@ fn a_daemon_serves_until_it_is_unmounted() {
 
 #[test]
 fn a_mount_shows_the_layouts_that_were_asked_for() {
-    if !can_mount("a_mount_shows_the_layouts_that_were_asked_for") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -344,7 +363,7 @@ fn a_mount_shows_the_layouts_that_were_asked_for() {
 
 #[test]
 fn a_crash_stays_visible_until_it_is_cleared() {
-    if !can_mount("a_crash_stays_visible_until_it_is_cleared") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -372,7 +391,7 @@ fn a_crash_stays_visible_until_it_is_cleared() {
 
 #[test]
 fn signals_unmount_in_order() {
-    if !can_mount("signals_unmount_in_order") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -391,7 +410,7 @@ fn signals_unmount_in_order() {
 
 #[test]
 fn a_daemon_ends_on_sigterm_and_not_with_its_terminal() {
-    if !can_mount("a_daemon_ends_on_sigterm_and_not_with_its_terminal") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();

@@ -1,22 +1,26 @@
 //! Real mounts of a small tree: what the kernel makes of our answers, and how a mount lives and ends.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)]
 
+mod mounts;
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use dvidfs::fuse::{self, Ending, MountOptions, Serve, Stopper};
 use dvidfs::metrics::{Counter, Metrics};
 use dvidfs::vfs::{Attributes, ByteRange, Caching, DirEntry, Error, Lasting, Opened, ThenBytes, Totals};
+
+use mounts::{Scratch, alone, can_mount, clear, connections};
 
 /// No step of these tests may take longer.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -190,16 +194,6 @@ impl Serve for FakeTree {
     }
 }
 
-/// Whether mounts can be made here. Without `/dev/fuse` these tests fail, unless they are opted out of.
-fn can_mount(test: &str) -> bool {
-    if std::env::var_os("DVIDFS_SKIP_MOUNT_TESTS").is_some_and(|value| value == "1") {
-        println!("SKIPPED: {test}: DVIDFS_SKIP_MOUNT_TESTS=1");
-        return false;
-    }
-    assert!(Path::new("/dev/fuse").exists(), "no /dev/fuse: set DVIDFS_SKIP_MOUNT_TESTS=1 to skip the mount tests");
-    true
-}
-
 /// A mount in a scratch directory, which is gone with this value whatever became of it.
 struct TestMount {
     directory: PathBuf,
@@ -220,37 +214,6 @@ impl Drop for TestMount {
     }
 }
 
-/// A scratch directory with an empty one in it to mount at.
-struct Scratch(Option<tempfile::TempDir>);
-
-impl Scratch {
-    fn new() -> Self {
-        let scratch = Self(Some(tempfile::tempdir().unwrap()));
-        fs::create_dir(scratch.mountpoint()).unwrap();
-        scratch
-    }
-
-    fn mountpoint(&self) -> PathBuf {
-        self.0.as_ref().unwrap().path().canonicalize().unwrap().join("mount")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        clear(&self.mountpoint());
-    }
-}
-
-/// Frees everybody who hangs in a mount that a failed test left behind, and takes the mount away.
-fn clear(mountpoint: &Path) {
-    for entry in fuse::mounts().unwrap().into_iter().filter(|entry| entry.mount_point == mountpoint) {
-        if let Some(connection) = entry.connection() {
-            let _ = fs::write(connections().join(connection).join("abort"), "1");
-        }
-        let _ = Command::new("umount").arg("-l").arg(mountpoint).status();
-    }
-}
-
 /// Clears a mount that is still there at the limit, so that a test that hangs in it fails.
 fn clear_at_limit(mountpoint: PathBuf) -> Sender<()> {
     let (done, is_done) = channel();
@@ -260,21 +223,6 @@ fn clear_at_limit(mountpoint: PathBuf) -> Sender<()> {
         }
     });
     done
-}
-
-/// The control file system of FUSE, mounted if it is not.
-fn connections() -> &'static Path {
-    let path = Path::new("/sys/fs/fuse/connections");
-    if !fuse::mounts().unwrap().iter().any(|entry| entry.fs_type == "fusectl") {
-        let _ = Command::new("mount").args(["-t", "fusectl", "fusectl"]).arg(path).status();
-    }
-    path
-}
-
-/// Tests with their own deadline would disturb each other on few cores: one mount at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl TestMount {
@@ -345,7 +293,7 @@ fn errno(result: io::Result<impl Sized>) -> Option<i32> {
 
 #[test]
 fn every_byte_arrives_and_nothing_can_be_changed() {
-    if !can_mount("every_byte_arrives_and_nothing_can_be_changed") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -389,7 +337,7 @@ fn nix_gid() -> u32 {
 
 #[test]
 fn what_is_for_ever_is_asked_for_once() {
-    if !can_mount("what_is_for_ever_is_asked_for_once") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -420,7 +368,7 @@ fn what_is_for_ever_is_asked_for_once() {
 
 #[test]
 fn a_listing_is_complete_or_an_error() {
-    if !can_mount("a_listing_is_complete_or_an_error") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -447,7 +395,7 @@ fn a_listing_is_complete_or_an_error() {
 
 #[test]
 fn a_failure_is_an_error_to_its_reader_alone() {
-    if !can_mount("a_failure_is_an_error_to_its_reader_alone") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -466,7 +414,7 @@ fn a_failure_is_an_error_to_its_reader_alone() {
 
 #[test]
 fn slow_reads_delay_no_other() {
-    if !can_mount("slow_reads_delay_no_other") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -500,7 +448,7 @@ fn slow_reads_delay_no_other() {
 
 #[test]
 fn a_killed_reader_is_gone_at_once() {
-    if !can_mount("a_killed_reader_is_gone_at_once") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -522,8 +470,63 @@ fn a_killed_reader_is_gone_at_once() {
 }
 
 #[test]
+fn who_waits_for_the_pages_of_a_reader_that_is_gone_gets_their_bytes() {
+    if !can_mount() {
+        return;
+    }
+    let _alone = alone();
+    let mount = TestMount::new();
+    let mut killed = mount.reader("slow", 0);
+    let path = mount.path("slow");
+    let (sender, alive) = channel();
+    thread::spawn(move || {
+        let mut bytes = vec![0; 100_000];
+        let read = File::open(path).unwrap().read_exact_at(&mut bytes, 0);
+        sender.send(read.map(|()| bytes))
+    });
+    thread::sleep(Duration::from_millis(150));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let before = Instant::now();
+    let read = loop {
+        mount.tree.let_go();
+        match alive.recv_timeout(Duration::from_millis(20)) {
+            Ok(read) => break read,
+            Err(_) => assert!(before.elapsed() < LIMIT, "the other reader goes on"),
+        }
+    };
+    assert!(read.unwrap() == bytes_of(0..100_000));
+    assert!(mount.metrics.get(Counter::KilledReads) > 0, "its own reads were given up");
+    mount.stop();
+}
+
+#[test]
+fn a_mount_of_another_user_is_told_to_be_theirs() {
+    let setpriv = |args: &[&str]| Command::new("setpriv").args(["--reuid=65534", "--clear-groups"]).args(args).output();
+    if !can_mount() || nix_uid() != 0 || !setpriv(&["true"]).is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let _alone = alone();
+    let mount = TestMount::new();
+    // All may pass the scratch directory, and run the program from a place that they can reach.
+    let open = |path: &std::path::Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    open(mount.directory.parent().unwrap());
+    let program = tempfile::tempdir().unwrap();
+    open(program.path());
+    let copy = program.path().join("dvidfs");
+    fs::copy(env!("CARGO_BIN_EXE_dvidfs"), &copy).unwrap();
+    let output = setpriv(&[copy.to_str().unwrap(), "umount", mount.directory.to_str().unwrap()]).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(32), "{said}");
+    assert!(said.contains("is a mount of root: only they or root can unmount it"), "{said}");
+    assert!(mount.is_mounted());
+    mount.stop();
+}
+
+#[test]
 fn a_stop_lets_readers_finish_or_fail_but_never_miss() {
-    if !can_mount("a_stop_lets_readers_finish_or_fail_but_never_miss") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -555,7 +558,7 @@ fn a_stop_lets_readers_finish_or_fail_but_never_miss() {
 
 #[test]
 fn a_second_request_to_stop_waits_for_nobody() {
-    if !can_mount("a_second_request_to_stop_waits_for_nobody") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -576,7 +579,7 @@ fn a_second_request_to_stop_waits_for_nobody() {
 
 #[test]
 fn somebody_else_may_unmount() {
-    if !can_mount("somebody_else_may_unmount") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -606,7 +609,7 @@ fn somebody_else_may_unmount() {
 
 #[test]
 fn an_aborted_mount_stays_visible_and_can_be_replaced() {
-    if !can_mount("an_aborted_mount_stays_visible_and_can_be_replaced") || nix_uid() != 0 {
+    if !can_mount() || nix_uid() != 0 {
         return;
     }
     let _alone = alone();
@@ -635,7 +638,7 @@ fn an_aborted_mount_stays_visible_and_can_be_replaced() {
 
 #[test]
 fn a_stop_leaves_the_mount_of_somebody_else_alone() {
-    if !can_mount("a_stop_leaves_the_mount_of_somebody_else_alone") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();
@@ -654,7 +657,7 @@ fn a_stop_leaves_the_mount_of_somebody_else_alone() {
 
 #[test]
 fn direct_and_mapped_reads_give_the_same_bytes() {
-    if !can_mount("direct_and_mapped_reads_give_the_same_bytes") {
+    if !can_mount() {
         return;
     }
     let _alone = alone();

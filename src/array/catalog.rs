@@ -1,19 +1,21 @@
 //! All instances of a mounted node: which arrays they are, at which levels, and how they describe themselves.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::cache::{BlockCache, SourceId};
 use crate::dvid::{
-    Error as DvidError, FetchBlocks, Freshness, Instance, InstanceInfo, InstanceKind, Node, View, VoxelInfo,
+    Error as DvidError, ErrorKind, FetchBlocks, Freshness, Instance, InstanceInfo, InstanceKind, Node, View, VoxelInfo,
 };
 use crate::geometry::{Grid, Scale, VoxelBox};
 
 use super::attrs::{self, Description};
 use super::dvid_array::{DvidArray, LevelBlocks, Parts, Source};
 use super::levels::{Candidate, Candidates, pyramids};
+use super::names::names_like;
 use super::probe::{Probe, computed_levels};
 use super::spec::{ArrayKind, ArraySpec, LevelSource};
 
@@ -46,14 +48,21 @@ pub struct Entry {
 pub struct Catalog {
     /// One entry an instance.
     pub entries: Vec<Entry>,
+    /// Words of the user that came to nothing, a line each.
+    pub ignored: Vec<String>,
 }
 
 /// A user's word about an instance that cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// No such instance.
-    #[error("the node has no instance {0:?}: run `dvidfs info SOURCE` to list them")]
-    NoSuchInstance(String),
+    #[error("the node has no instance {name:?}: {hint}")]
+    NoSuchInstance {
+        /// The name.
+        name: String,
+        /// Which names there are.
+        hint: String,
+    },
     /// Metadata that cannot be added.
     #[error("cannot add metadata to {name}")]
     Metadata {
@@ -87,7 +96,7 @@ impl Catalog {
     /// If an option names an instance that the node does not have, or a level cannot be looked at.
     pub fn open(node: &Node, cache: &Arc<BlockCache>, options: &CatalogOptions) -> Result<Self, CatalogError> {
         let mut infos = node.instances.clone();
-        apply_extents(&mut infos, options)?;
+        let mut ignored = apply_extents(&mut infos, options)?;
         let opened: Vec<Option<Opened>> = infos.iter().map(|info| open_instance(node, cache, info)).collect();
         let pyramids = pyramids(&infos);
         let probes = probe_all(node, &infos, &opened, &pyramids)?;
@@ -102,26 +111,33 @@ impl Catalog {
                 (Err(reason), _) => no_array(node, info, &reason.to_string()),
                 (Ok(_), None) => no_array(node, info, "it has no level"),
             };
-            add_metadata(&entry, options)?;
+            ignored.extend(add_metadata(&entry, options)?);
             entries.push(entry);
         }
-        Ok(Self { entries })
+        Ok(Self { entries, ignored })
     }
 }
 
-fn apply_extents(infos: &mut [InstanceInfo], options: &CatalogOptions) -> Result<(), CatalogError> {
-    for (name, &extents) in &options.extents {
-        let info = infos.iter_mut().find(|info| info.name == *name);
-        let info = info.ok_or_else(|| CatalogError::NoSuchInstance(name.clone()))?;
-        if let Ok(voxels) = &mut info.voxels {
+/// Gives boxes to instances that have none; those that were of no use, a line each.
+fn apply_extents(infos: &mut [InstanceInfo], options: &CatalogOptions) -> Result<Vec<String>, CatalogError> {
+    let mut named = options.extents.keys().chain(options.metadata.keys());
+    if let Some(name) = named.find(|name| !infos.iter().any(|info| info.name == **name)) {
+        let hint = names_like(name, infos.iter().map(|info| info.name.as_str()));
+        return Err(CatalogError::NoSuchInstance { name: name.clone(), hint });
+    }
+    let mut ignored = Vec::new();
+    for info in infos {
+        let Some(&extents) = options.extents.get(&info.name) else { continue };
+        match &mut info.voxels {
+            Err(reason) => ignored.push(format!("--extents for {:?} is ignored: {reason}", info.name)),
             // The server's own extents hold data; a wish never hides any.
-            voxels.extents.get_or_insert(extents);
+            Ok(voxels) if voxels.extents.is_some_and(|known| known != extents) => {
+                ignored.push(format!("--extents for {:?} is ignored: the server knows its box", info.name));
+            }
+            Ok(voxels) => voxels.extents = Some(extents),
         }
     }
-    match options.metadata.keys().find(|name| !infos.iter().any(|info| info.name == **name)) {
-        Some(name) => Err(CatalogError::NoSuchInstance(name.clone())),
-        None => Ok(()),
-    }
+    Ok(ignored)
 }
 
 fn open_instance(node: &Node, cache: &BlockCache, info: &InstanceInfo) -> Option<Opened> {
@@ -144,29 +160,21 @@ fn probe_all(
     pyramids: &BTreeMap<usize, Candidates>,
 ) -> Result<BTreeMap<usize, Probe>, CatalogError> {
     let wanted: Vec<_> = pyramids.iter().filter(|(_, candidates)| candidates.levels.len() > 1).collect();
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let handles: Vec<_> = wanted
-            .chunks(wanted.len().div_ceil(PROBE_THREADS).max(1))
-            .map(|share| {
-                scope.spawn(move || {
-                    share
-                        .iter()
-                        .map(|(index, candidates)| probe_one(node, infos, opened, **index, candidates))
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        handles.into_iter().flat_map(|handle| handle.join().unwrap_or_default()).collect()
+    let probe = |&(&index, candidates): &(&usize, &Candidates)| {
+        let guarded = AssertUnwindSafe(|| probe_one(node, infos, opened, index, candidates));
+        // Without its answer a level might be shown that was never computed.
+        let probe = catch_unwind(guarded).unwrap_or_else(|_| Err(DvidError::new(ErrorKind::Abandoned, "blocks")));
+        probe.map(|probe| (index, probe)).map_err(|source| (index, source))
+    };
+    let shares = wanted.chunks(wanted.len().div_ceil(PROBE_THREADS).max(1));
+    let results: Vec<Result<Vec<_>, _>> = std::thread::scope(|scope| {
+        let handles: Vec<_> = shares.map(|share| scope.spawn(|| share.iter().map(probe).collect())).collect();
+        handles.into_iter().map(|handle| handle.join().expect("panics are caught within")).collect()
     });
     let mut probes = BTreeMap::new();
-    for (index, probe) in results {
-        match probe {
-            Ok(Some(probe)) => {
-                probes.insert(index, probe);
-            }
-            Ok(None) => {}
-            Err(source) => return Err(CatalogError::Probe { name: infos[index].name.clone(), source }),
-        }
+    for result in results {
+        let failed = |(index, source): (usize, _)| CatalogError::Probe { name: infos[index].name.clone(), source };
+        probes.extend(result.map_err(failed)?.into_iter().filter_map(|(index, probe)| Some((index, probe?))));
     }
     Ok(probes)
 }
@@ -180,7 +188,7 @@ fn probe_one(
     opened: &[Option<Opened>],
     index: usize,
     candidates: &Candidates,
-) -> (usize, Result<Option<Probe>, DvidError>) {
+) -> Result<Option<Probe>, DvidError> {
     let data = infos[index].voxels.as_ref().ok().and_then(|voxels| voxels.extents);
     let probe = data.map(|data| {
         computed_levels(&candidates.levels, data, |candidate: &Candidate, blocks| {
@@ -188,21 +196,25 @@ fn probe_one(
             node.stored_blocks(&opened.instance, candidate.scale, blocks)
         })
     });
-    (index, probe.transpose())
+    probe.transpose()
 }
 
-fn add_metadata(entry: &Entry, options: &CatalogOptions) -> Result<(), CatalogError> {
-    let Some(metadata) = options.metadata.get(&entry.name) else { return Ok(()) };
+/// Adds what the user says to the arrays of an instance; a line if there is none.
+fn add_metadata(entry: &Entry, options: &CatalogOptions) -> Result<Option<String>, CatalogError> {
+    let Some(metadata) = options.metadata.get(&entry.name) else { return Ok(None) };
+    if entry.arrays.is_empty() {
+        return Ok(Some(format!("--metadata for {:?} is ignored: it has no array", entry.name)));
+    }
     for array in &entry.arrays {
         array
             .add_metadata(metadata.clone())
             .map_err(|source| CatalogError::Metadata { name: entry.name.clone(), source })?;
     }
-    Ok(())
+    Ok(None)
 }
 
 fn source_of(node: &Node, info: &InstanceInfo) -> Source {
-    Source { server: node.server.clone(), uuid: node.uuid.clone(), name: info.name.clone() }
+    Source { server: node.server.clone(), uuid: node.info.uuid.clone(), name: info.name.clone() }
 }
 
 fn no_array(node: &Node, info: &InstanceInfo, reason: &str) -> Entry {

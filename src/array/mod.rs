@@ -11,6 +11,7 @@ mod data_view;
 mod dvid_array;
 mod error;
 mod levels;
+mod names;
 mod neuroglancer;
 mod open;
 mod probe;
@@ -19,6 +20,7 @@ mod spec;
 mod traits;
 mod window;
 
+pub use crate::cache::Reader;
 pub use crate::dvid::Freshness;
 pub use boxed::{BoxError, BoxedArray};
 pub use catalog::{Catalog, CatalogError, CatalogOptions, Entry};

@@ -18,10 +18,11 @@ pub(super) struct Breaker {
 /// Whether this kind of failure says that the server is away.
 pub(super) fn is_away(kind: ErrorKind) -> bool {
     match kind {
-        ErrorKind::Unreachable | ErrorKind::Timeout => true,
+        ErrorKind::Unreachable | ErrorKind::UnknownHost | ErrorKind::Timeout => true,
         ErrorKind::Cut
         | ErrorKind::Busy
         | ErrorKind::Status(_)
+        | ErrorKind::TlsFailed
         | ErrorKind::Denied
         | ErrorKind::Redirected
         | ErrorKind::Malformed

@@ -186,6 +186,8 @@ fn may_be_one_block(kind: ErrorKind) -> bool {
             true
         }
         ErrorKind::Unreachable
+        | ErrorKind::UnknownHost
+        | ErrorKind::TlsFailed
         | ErrorKind::Busy
         | ErrorKind::Denied
         | ErrorKind::Redirected

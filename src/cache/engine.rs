@@ -141,8 +141,11 @@ impl Engine {
         }
     }
 
-    /// Answers a read with an error. Not under a lock.
+    /// Answers a read with an error, unless its reader is gone: that is no failed read. Not under a lock.
     pub(super) fn answer_error(&self, read: Read, error: FetchError) {
+        if read.is_left() {
+            return;
+        }
         let then = read.into_then();
         if catch_unwind(AssertUnwindSafe(|| then(Err(error)))).is_err() {
             self.metrics.count(Counter::Panics);

@@ -292,11 +292,11 @@ impl Flights {
         }
     }
 
-    /// Gives up the reads whose patience has ended, and what only they waited for.
+    /// Gives up the reads whose patience has ended or whose reader is gone, and what only they waited for.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Failed> {
         self.failures.forget_old(now);
         self.unprepared.forget_old(now);
-        let is_over = |parked: &Parked| parked.read.deadline.is_some_and(|deadline| deadline <= now);
+        let is_over = |parked: &Parked| parked.read.is_over(now);
         let over: Vec<_> = self.reads.iter().filter(|(_, parked)| is_over(parked)).map(|(&id, _)| id).collect();
         let over: Vec<_> = over.iter().filter_map(|id| self.reads.remove(id)).map(|parked| parked.read).collect();
         over.into_iter().map(|read| self.give_up(read, now)).collect()

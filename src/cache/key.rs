@@ -28,8 +28,8 @@ pub struct BlockRequest {
 /// The blocks of a request, in its order; `None` where the server stores nothing, so that every voxel is 0.
 pub type Blocks = Vec<Option<Arc<Volume>>>;
 
-/// What is done with the blocks. Called exactly once: on the caller's thread if all blocks are in memory, else on
-/// another one.
+/// What is done with the blocks. Called once: on the caller's thread if all blocks are in memory, else on another one;
+/// or dropped, if its [`Reader`](super::Reader) has left.
 pub type Then = Box<dyn FnOnce(Result<Blocks, FetchError>) + Send>;
 
 /// One block in one view of one source: what is fetched once and kept once.

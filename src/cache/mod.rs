@@ -18,6 +18,7 @@ mod prefetch;
 mod prepare;
 mod queue;
 mod read;
+mod reader;
 mod reads;
 #[cfg(test)]
 mod tests;
@@ -27,3 +28,4 @@ mod ticker;
 pub use block_cache::BlockCache;
 pub use config::{CacheConfig, CacheStatus};
 pub use key::{BlockRequest, Blocks, FetchError, SourceId, Then};
+pub use reader::Reader;

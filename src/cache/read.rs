@@ -7,6 +7,7 @@ use crate::dvid::{BlockForm, Error, FetchBlocks, Freshness, View};
 use crate::voxels::Volume;
 
 use super::key::{BlockKey, BlockRequest, FetchError, Then};
+use super::reader::Reader;
 
 /// A source of blocks with what never changes about it.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Read {
     pub(super) since: Instant,
     /// When its patience ends.
     pub(super) deadline: Option<Instant>,
+    /// Who waits for it, if that can be told.
+    pub(super) reader: Option<Reader>,
     pub(super) then: Then,
 }
 
@@ -64,6 +67,16 @@ impl Read {
     /// Whom it answers. What it has is let go of first.
     pub(super) fn into_then(self) -> Then {
         self.then
+    }
+
+    /// Whether nobody waits for it any more, or has waited for too long.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.is_left() || self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Whether its reader is gone.
+    pub(super) fn is_left(&self) -> bool {
+        self.reader.as_ref().is_some_and(Reader::has_left)
     }
 
     /// The slots that are still empty.

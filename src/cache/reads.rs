@@ -14,6 +14,7 @@ use super::key::{BlockKey, BlockRequest, FetchError, GridKey, Then};
 use super::prefetch::Window;
 use super::prepare;
 use super::read::{Read, Source};
+use super::reader::Reader;
 
 /// Which thread is at work: one that is not ours is only ever used for a read that finds everything in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,16 @@ pub(super) fn begin(engine: &Arc<Engine>, request: BlockRequest, then: Then) {
     let deadline = Some(engine.config.patience).filter(|patience| !patience.is_zero()).map(|patience| now + patience);
     let stored_view = source.fetch.stored_as(request.view);
     let slots = vec![None; request.blocks.len()];
-    let read = Read { source: source.clone(), request, stored_view, slots, since: now, deadline, then };
+    let read = Read {
+        source: source.clone(),
+        request,
+        stored_view,
+        slots,
+        since: now,
+        deadline,
+        reader: Reader::current(),
+        then,
+    };
     let (grid, next) = next_blocks(engine, &read);
     advance_on(engine, read, Thread::Caller);
     // Only now, so that what is read goes first.

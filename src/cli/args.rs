@@ -1,7 +1,6 @@
 //! The words of the command line and of the environment. The only file that reads either.
 
-use std::ffi::OsString;
-use std::fs;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::geometry::VoxelBox;
 
 use super::failure::Failure;
+use super::memory::{default_memory, memory};
 use super::values::{duration, extents, size, volume};
 
 mod layouts;
@@ -25,6 +25,7 @@ Examples:
   dvidfs umount /mnt/brain                                unmount
 
 SOURCE is http(s)://HOST[:PORT]/UUID[:BRANCH]; the first letters of a UUID are enough.
+All options of a command: `dvidfs mount --help`, `dvidfs umount --help`, and so on.
 Exit codes: 0 success, 1 wrong use or refused credentials, 2 this machine cannot mount, 32 server, node or mount.";
 
 /// Commands that may stand first; anything else means `mount`.
@@ -36,8 +37,7 @@ const COMMANDS: [&str; 10] = ["mount", "umount", "unmount", "info", "demo", "hel
     version,
     about = "Mounts one node of a DVID server as a read-only directory tree of Zarr arrays",
     override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs info SOURCE\n       dvidfs demo DIR",
-    after_help = EXAMPLES,
-    disable_help_subcommand = true
+    after_help = EXAMPLES
 )]
 struct CommandLine {
     #[command(subcommand)]
@@ -47,7 +47,8 @@ struct CommandLine {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Mount a node at an empty directory, and come back when it can be read (`mount` may be left out)
+    /// Mount a node at an empty directory, and come back when it can be read. The word `mount` may be left out; all
+    /// options are in `dvidfs mount --help`
     #[command(after_help = EXAMPLES)]
     Mount(MountArgs),
     /// Unmount a directory, also one whose daemon has died
@@ -110,8 +111,8 @@ pub(super) struct PlaceArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Server and memory")]
 pub(super) struct ServerArgs {
-    /// Memory for blocks, such as 4G [default: a quarter of the machine's, at most 1G]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    /// Memory for blocks, such as 4G: at least 16M, at most the machine's [default: a quarter of it, at most 1G]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
     memory: Option<usize>,
     /// Requests to the server at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -119,7 +120,7 @@ pub(super) struct ServerArgs {
     /// How long a read waits for a server that does not answer, before it fails; 0: for ever
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15m")]
     pub(super) patience: Duration,
-    /// How long a server that does not answer is waited for at the mount
+    /// How long a server that does not answer is waited for at the mount; 0: it is asked once
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
     pub(super) mount_wait: Duration,
     /// How old data of a node that is still open may be
@@ -255,8 +256,13 @@ fn parse(mut words: Vec<OsString>) -> Result<Words, Failure> {
     let is_command = |word: &OsString| word.to_str().is_some_and(|word| COMMANDS.contains(&word));
     match words.first() {
         None => return Err(Failure::usage("no SOURCE and no DIR: try `dvidfs --help`, or `dvidfs demo DIR`")),
-        Some(first) if !is_command(first) => words.insert(0, "mount".into()),
-        Some(_) => {}
+        Some(first) if is_command(first) => {}
+        Some(first) if is_neither(first) => {
+            return Err(Failure::usage(format!(
+                "{first:?} is neither a command nor an address such as http://HOST:PORT/UUID: try `dvidfs --help`"
+            )));
+        }
+        Some(_) => words.insert(0, "mount".into()),
     }
     let all = std::iter::once(OsString::from("dvidfs")).chain(words.iter().cloned());
     match CommandLine::try_parse_from(all) {
@@ -270,16 +276,23 @@ fn parse(mut words: Vec<OsString>) -> Result<Words, Failure> {
             }
             Ok(Words::Do(Box::new(command), words))
         }
-        Err(error) if error.use_stderr() => Err(usage_failure(&error)),
+        Err(error) if error.use_stderr() => Err(usage_failure(&error, &words)),
         Err(help) => Ok(Words::Print(help.to_string())),
     }
 }
 
-/// The first paragraph of what clap says, on one line.
-fn usage_failure(error: &clap::Error) -> Failure {
+/// Whether a first word can be no address: it has neither a colon nor a slash, and is no option.
+fn is_neither(word: &OsStr) -> bool {
+    word.to_str().is_some_and(|word| !word.starts_with('-') && !word.contains([':', '/']))
+}
+
+/// The first paragraph of what clap says, on one line, and where the options of this command are told.
+fn usage_failure(error: &clap::Error, words: &[OsString]) -> Failure {
     let text = error.to_string();
     let paragraph = text.split("\n\n").next().unwrap_or_default();
-    Failure::usage(format!("{}: try `dvidfs --help`", paragraph.trim_start_matches("error: ").trim_end()))
+    let command = words.first().and_then(|word| word.to_str()).filter(|word| !word.starts_with('-')).unwrap_or("mount");
+    let said = paragraph.trim_start_matches("error: ").trim_end();
+    Failure::usage(format!("{said}: try `dvidfs {command} --help`"))
 }
 
 impl PlaceArgs {
@@ -323,7 +336,7 @@ impl PlaceArgs {
                 "allow_root" => {
                     return Err(Failure::usage("-o allow_root is refused: use -o allow_other, or mount as root"));
                 }
-                _ => return Err(Failure::usage(format!("-o {option:?} is not known: try `dvidfs --help`"))),
+                _ => return Err(Failure::usage(format!("-o {option:?} is not known: try `dvidfs mount --help`"))),
             }
         }
         Ok(())
@@ -335,18 +348,6 @@ impl ServerArgs {
     pub(super) fn memory_bytes(&self) -> usize {
         self.memory.unwrap_or_else(default_memory)
     }
-}
-
-/// A quarter of what this machine or its control group has, at most 1 GiB and at least 64 MiB.
-fn default_memory() -> usize {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let kib: usize =
-            text.lines().next()?.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        kib.checked_mul(1024)
-    });
-    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
-    let all = machine.into_iter().chain(group).min().unwrap_or(1 << 30);
-    (all / 4).clamp(64 << 20, 1 << 30)
 }
 
 impl LogArgs {

@@ -76,18 +76,18 @@ pub(super) fn node_json(node: &Node) -> Value {
         .collect();
     json!({
         "server": node.server,
-        "uuid": node.uuid,
+        "uuid": node.info.uuid,
         "ref": node.reference,
         "alias": node.alias,
         "root": node.root,
-        "branch": node.branch,
-        "locked": node.locked,
-        "parents": node.parents,
-        "children": node.children,
-        "note": node.note,
-        "log": node.log,
-        "created": node.created,
-        "updated": node.updated,
+        "branch": node.info.branch,
+        "locked": node.info.locked,
+        "parents": node.info.parents,
+        "children": node.info.children,
+        "note": node.info.note,
+        "log": node.info.log,
+        "created": node.info.created,
+        "updated": node.info.updated,
         "instances": instances,
     })
 }

@@ -8,6 +8,9 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+
 use super::failure::Failure;
 
 const READY: &str = "ready";
@@ -48,6 +51,14 @@ fn parse_report(line: &str) -> Option<Result<(), Failure>> {
     Some(Err(Failure::new(code.parse().ok()?, text)))
 }
 
+/// What the process that becomes the daemon does first: it takes the program's name, since it was started by that of
+/// a link, and ends with its parent as long as that waits for it.
+pub(super) fn begin() {
+    // Neither is worth a mount that would do without.
+    let _ = prctl::set_name(c"dvidfs");
+    let _ = prctl::set_pdeathsig(Signal::SIGTERM);
+}
+
 /// Leaves the terminal's session, so that its end does not end the daemon.
 pub(super) fn detach_from_session() -> Result<(), Failure> {
     // EPERM: it leads a session of its own already.
@@ -63,6 +74,8 @@ pub(super) fn detach_from_session() -> Result<(), Failure> {
 /// If the parent was interrupted: nobody wants the mount then.
 pub(super) fn report_ready() -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::mount(format!("cannot become a daemon: {error}"));
+    // From here on a parent that has gone is known by its pipe.
+    prctl::set_pdeathsig(None).map_err(|errno| failed(errno.into()))?;
     let nowhere = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(failed)?;
     nix::unistd::chdir("/").map_err(|errno| failed(errno.into()))?;
     nix::unistd::dup2_stderr(&nowhere).map_err(|errno| failed(errno.into()))?;

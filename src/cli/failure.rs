@@ -52,7 +52,7 @@ mod tests {
         let of = |error: MountError| Failure::from(error).code;
         assert_eq!(of(MountError::NoDevice), 2);
         assert_eq!(of(MountError::DeviceDenied), 2);
-        assert_eq!(of(MountError::NoHelper), 2);
+        assert_eq!(of(MountError::NoHelper("is not installed")), 2);
         assert_eq!(of(MountError::AllowOtherDenied), 2);
         assert_eq!(of(MountError::Missing(PathBuf::from("/m"))), 32);
         assert_eq!(of(MountError::Dead(PathBuf::from("/m"))), 32);

@@ -39,10 +39,10 @@ fn as_text(opened: &Opened) -> String {
     let mut lines = vec![
         format!("server    {}", node.server),
         format!("repo      {}", or(&node.alias, "(no alias)")),
-        format!("node      {}", node.uuid),
-        format!("branch    {}", or(&node.branch, "master")),
-        format!("state     {}", if node.locked { "locked" } else { "open: data may change" }),
-        format!("note      {}", or(&node.note, "-")),
+        format!("node      {}", node.info.uuid),
+        format!("branch    {}", or(&node.info.branch, "master")),
+        format!("state     {}", if node.info.locked { "locked" } else { "open: data may change" }),
+        format!("note      {}", or(&node.info.note, "-")),
         String::new(),
     ];
     let header = ["INSTANCE", "TYPE", "DTYPE", "SHAPE z,y,x", "VOXEL nm z,y,x", "LEVELS"].map(str::to_owned);

@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod info;
 mod logs;
+mod memory;
 mod mount;
 mod open;
 mod run;

@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 
 use super::args::ServerArgs;
 use super::failure::{Failure, MOUNT, USAGE};
+use super::run::complain;
 
 /// Requests at once while some are slow.
 const MOST_CONNECTIONS: usize = 8;
@@ -79,6 +80,7 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
     let options = CatalogOptions { extents: args.extents.iter().cloned().collect(), metadata };
     let catalog = Catalog::open(&node, &cache, &options)
         .map_err(|error| Failure::mount(format!("{address}: {}", Chain(&error))))?;
+    catalog.ignored.iter().for_each(|line| complain(line));
     Ok(Opened { node, catalog, cache, metrics })
 }
 
@@ -89,6 +91,8 @@ fn advice(error: &OpenError) -> &'static str {
         OpenError::Token(_) => "see --token-file in `dvidfs mount --help`",
         OpenError::Denied(_) => "ask who runs the server for a token",
         OpenError::Unreachable(_) => "check the address, and that the server runs; --mount-wait waits for longer",
+        OpenError::Insecure(_) => "if its network can be trusted, http:// needs no certificate",
+        OpenError::UnknownHost(_) => "check the name, and that this machine is in the right network",
         OpenError::NotDvid { .. } => "check host and port",
         OpenError::BadRef { .. } => "check the UUID and the branch",
         OpenError::Failed(_) => "look into the server's log",

@@ -25,6 +25,9 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => args.place.daemon_child,
         Command::Umount(_) | Command::Info(_) => false,
     };
+    if is_daemon {
+        daemon::begin();
+    }
     let done = match &*command {
         Command::Mount(args) => mount::mount(args, &again),
         Command::Umount(args) => umount::umount(args),

@@ -27,8 +27,11 @@ pub enum AddressError {
     /// A user or password before the host.
     #[error("an address holds no user or password: a token belongs into a file (--token-file)")]
     Credentials,
-    /// A port that is no number in 1..65535, or no port where there is no scheme.
+    /// No port where there is no scheme.
     #[error("{0:?} has no port; write http://HOST:PORT/UUID")]
+    NoPort(String),
+    /// A port that is none.
+    #[error("{0:?} is no port: ports are 1 to 65535; write http://HOST:PORT/UUID")]
     Port(String),
     /// Nothing behind the host.
     #[error("no node is named; write {0}/UUID, or {0}/UUID:BRANCH for the newest node of a branch")]
@@ -102,7 +105,8 @@ fn check_authority(authority: &str, needs_port: bool) -> Result<(), AddressError
     match port {
         Some(port) if port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
         None if !needs_port => Ok(()),
-        _ => Err(AddressError::Port(shortened(authority))),
+        None | Some("") => Err(AddressError::NoPort(shortened(authority))),
+        Some(port) => Err(AddressError::Port(shortened(port))),
     }
 }
 
@@ -191,6 +195,20 @@ mod tests {
             let error = text.parse::<Address>().expect_err(text).to_string();
             assert!(!error.contains('\n') && error.len() < 250, "{text}: {error}");
             assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_port_out_of_range_is_not_a_missing_one() {
+        for (text, words) in [
+            ("http://h:99999/a", "\"99999\" is no port: ports are 1 to 65535"),
+            ("h:0/a", "is no port"),
+            ("h:x/a", "is no port"),
+            ("h:/a", "has no port"),
+            ("h/a", "has no port"),
+        ] {
+            let said = text.parse::<Address>().unwrap_err().to_string();
+            assert!(said.contains(words), "{text}: {said}");
         }
     }
 

@@ -75,6 +75,16 @@ impl Addresses {
     }
 }
 
+/// Whether the resolver says that there is no such name, which it may also be too busy to know.
+///
+/// The standard library hands on no code, only its words: those of glibc and of musl.
+pub(super) fn is_unknown_host(error: &io::Error) -> bool {
+    let said = error.to_string();
+    ["Name or service not known", "No address associated with hostname", "Name does not resolve"]
+        .iter()
+        .any(|words| said.contains(words))
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
@@ -105,6 +115,14 @@ mod tests {
         assert!(addresses.known().is_empty());
         let _listener = TcpListener::bind(dead).unwrap();
         assert!(connect(&addresses).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_told_from_a_resolver_that_cannot_say() {
+        let of = |words: &str| is_unknown_host(&io::Error::other(words.to_owned()));
+        assert!(of("failed to lookup address information: Name or service not known"));
+        assert!(!of("failed to lookup address information: Temporary failure in name resolution"));
+        assert!(!of("Connection refused (os error 111)"));
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub(super) fn retry_after(value: &str) -> Option<Duration> {
 /// The server's words on one line, so that no log or terminal is harmed by them.
 pub(super) fn words_of(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
+    if text.trim_start().starts_with('<') {
+        return "a web page".to_owned();
+    }
     let text: String = text.trim().chars().take(DETAIL_CHARS).collect();
     text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
 }
@@ -47,6 +50,16 @@ pub(super) enum Framing {
     Length(u64),
     /// Chunked, and the length that it claims beside that, if it does.
     Chunked(Option<u64>),
+}
+
+impl Framing {
+    /// The length that is known before the answer comes, and the one that it must have in the end.
+    pub(super) fn lengths(self) -> (Option<u64>, Option<u64>) {
+        match self {
+            Self::Length(length) => (Some(length), Some(length)),
+            Self::Chunked(claimed) => (None, claimed),
+        }
+    }
 }
 
 /// How an answer ends, from its headers.
@@ -115,6 +128,7 @@ mod tests {
         assert_eq!(words_of(b"more than one UUID matches \"a\"\n"), "more than one UUID matches \"a\"");
         assert_eq!(words_of(b"a\nb\x1b[2J"), "a\\nb\\u{1b}[2J");
         assert_eq!(words_of(&[b'x'; 1000]).len(), 200);
+        assert_eq!(words_of(b"\n<!DOCTYPE HTML>\n<html>much"), "a web page");
     }
 
     #[test]

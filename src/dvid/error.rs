@@ -9,6 +9,10 @@ use std::time::Duration;
 pub enum ErrorKind {
     /// No connection, or it broke before an answer. Retried until patience ends.
     Unreachable,
+    /// The server's name has no address. Retried until patience ends, but not at the mount.
+    UnknownHost,
+    /// The server speaks no TLS, or shows a certificate that proves nothing. Never retried.
+    TlsFailed,
     /// No answer in time, or too slow an answer. Retried until patience ends.
     Timeout,
     /// The answer broke off. Retried until patience ends.
@@ -39,6 +43,8 @@ impl ErrorKind {
     pub fn code(self) -> &'static str {
         match self {
             Self::Unreachable => "server_lost",
+            Self::UnknownHost => "dns_failed",
+            Self::TlsFailed => "tls_failed",
             Self::Timeout => "fetch_timeout",
             Self::Cut => "fetch_cut",
             Self::Busy => "throttled",
@@ -58,6 +64,8 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable => f.write_str("server unreachable"),
+            Self::UnknownHost => f.write_str("unknown host"),
+            Self::TlsFailed => f.write_str("no secure connection"),
             Self::Timeout => f.write_str("no answer in time"),
             Self::Cut => f.write_str("answer cut short"),
             Self::Busy => f.write_str("server busy"),

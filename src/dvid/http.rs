@@ -8,9 +8,9 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::{Response, Uri, Version, header};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -22,13 +22,14 @@ use ureq::{Agent, Body, Timeout};
 use crate::metrics::{Counter, Metrics};
 
 use super::address::{check_origin, host_and_port};
-use super::addresses::Addresses;
-use super::answer::{Framing, framing, kind_of_status, retry_after, words_of};
+use super::addresses::{Addresses, is_unknown_host};
+use super::answer::{framing, kind_of_status, retry_after, words_of};
 use super::endpoint::{encoded, is_allowed};
 use super::error::{Error, ErrorKind};
-use super::http_config::{Ask, HttpConfig};
+use super::http_config::{Ask, HttpConfig, Until};
 use super::pace::Paced;
-use super::token::{Token, TokenError, is_private};
+use super::tls::tls_failure;
+use super::token::{Token, TokenError, TokenKeeper, is_private};
 
 /// So much of the body of an error is read, to keep the connection and to repeat the server's words.
 const ERROR_BODY_LIMIT: u64 = 64 << 10;
@@ -37,7 +38,10 @@ const MAX_IDLE: Duration = Duration::from_secs(15);
 
 /// A server and the connections to it. Clones share them.
 #[derive(Clone)]
-pub struct Server(Arc<Inner>);
+pub struct Server {
+    shared: Arc<Inner>,
+    until: Until,
+}
 
 struct Inner {
     origin: String,
@@ -45,15 +49,14 @@ struct Inner {
     config: HttpConfig,
     /// Who we are, at the end of each query.
     signature: String,
-    /// The token last read. Held for a clone only.
-    token: Mutex<Option<Token>>,
+    token: TokenKeeper,
     connections: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Server").field(&self.0.origin).finish()
+        f.debug_tuple("Server").field(&self.shared.origin).finish()
     }
 }
 
@@ -67,46 +70,48 @@ impl Server {
         let denied = |error: TokenError| Error::new(ErrorKind::Denied, origin).with_source(error);
         check_origin(origin).map_err(|error| Error::new(ErrorKind::Unreachable, origin).with_source(error))?;
         let (host, port) = host_and_port(origin).ok_or_else(|| Error::new(ErrorKind::Unreachable, origin))?;
-        let token = config.token_file.as_deref().map(Token::read).transpose().map_err(denied)?;
-        if token.is_some() && !config.insecure_token && !is_private(origin) {
+        let token = TokenKeeper::open(config.token_file.as_deref()).map_err(denied)?;
+        if token.current().is_some() && !config.insecure_token && !is_private(origin) {
             return Err(denied(TokenError::Insecure { origin: origin.to_owned() }));
         }
         let connections = Arc::new(AtomicU64::new(0));
-        let dial = Dial {
-            addresses: Addresses::new(host, port),
-            connect: config.connect,
-            per_read: config.per_read,
-            connections: Arc::clone(&connections),
-        };
+        let dial = Dial { addresses: Addresses::new(host, port), connections: Arc::clone(&connections) };
         let user = if config.user.is_empty() { String::new() } else { format!("&u={}", encoded(&config.user)) };
-        Ok(Self(Arc::new(Inner {
+        let shared = Arc::new(Inner {
             origin: origin.to_owned(),
             agent: agent(&config, dial),
             config,
             signature: format!("app=dvidfs{user}"),
-            token: Mutex::new(token),
+            token,
             connections,
             metrics,
-        })))
+        });
+        Ok(Self { shared, until: Until::default() })
+    }
+
+    /// The same server and connections; attempts end at this moment, or within a second if it is past.
+    #[must_use]
+    pub(super) fn until(&self, until: Instant) -> Self {
+        Self { shared: Arc::clone(&self.shared), until: Until(Some(until)) }
     }
 
     /// `http(s)://host[:port]`.
     #[must_use]
     pub fn origin(&self) -> &str {
-        &self.0.origin
+        &self.shared.origin
     }
 
     pub(super) fn config(&self) -> &HttpConfig {
-        &self.0.config
+        &self.shared.config
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
-        &self.0.metrics
+        &self.shared.metrics
     }
 
     /// How many connections were made so far: as long as it stays, no server can have been replaced unseen.
     pub(super) fn n_connections(&self) -> u64 {
-        self.0.connections.load(Ordering::Acquire)
+        self.shared.connections.load(Ordering::Acquire)
     }
 
     /// One attempt at one request: the whole answer, at most `limit` bytes of it.
@@ -121,7 +126,7 @@ impl Server {
 
     /// As [`get`](Self::get), into a buffer that is cleared first and used again.
     pub(super) fn get_into(&self, path_and_query: &str, limit: u64, body: &mut Vec<u8>) -> Result<(), Error> {
-        let ask = Ask { path: path_and_query, body: None, first_byte: self.0.config.first_byte, limit };
+        let ask = Ask { path: path_and_query, body: None, first_byte: self.shared.config.first_byte, limit };
         self.ask_into(&ask, body)
     }
 
@@ -143,9 +148,9 @@ impl Server {
     ) -> Result<(), Error> {
         let result = self.send(ask).and_then(|response| self.receive(ask, response, receive));
         match &result {
-            Ok(received) => self.0.metrics.add(Counter::DvidReceivedBytes, *received),
+            Ok(received) => self.shared.metrics.add(Counter::DvidReceivedBytes, *received),
             Err(error) => {
-                self.0.metrics.count(Counter::DvidFailedRequests);
+                self.shared.metrics.count(Counter::DvidFailedRequests);
                 tracing::debug!(target: "dvidfs", code = error.kind().code(), op = "fetch", path = ask.path, cause = %error);
             }
         }
@@ -157,10 +162,10 @@ impl Server {
         if !is_allowed(ask.path) {
             return Err(Error::new(ErrorKind::Malformed, ask.path).with_detail("not on the list of requests"));
         }
-        let token = self.token();
+        let token = self.shared.token.current();
         let mut response = self.send_once(ask, token.as_ref())?;
         if matches!(response.status().as_u16(), 401 | 403)
-            && let Some(newer) = self.newer_token(token.as_ref())
+            && let Some(newer) = self.shared.token.newer_than(token.as_ref())
         {
             response = self.send_once(ask, Some(&newer))?;
         }
@@ -176,20 +181,24 @@ impl Server {
                 if is_stale { self.call(ask, token) } else { Err(error) }
             })
             .map_err(|error| {
-                Error::new(kind_before_answer(&error), ask.path).with_detail(self.redacted(&error.to_string()))
+                let (kind, detail) = kind_before_answer(&error);
+                Error::new(kind, ask.path).with_detail(self.shared.token.redacted(&detail))
             })
     }
 
     fn call(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Response<Body>, ureq::Error> {
-        self.0.metrics.count(Counter::DvidRequests);
+        self.shared.metrics.count(Counter::DvidRequests);
         let separator = if ask.path.contains('?') { '&' } else { '?' };
-        let url = format!("{}{}{separator}{}", self.0.origin, ask.path, self.0.signature);
-        let mut request = self.0.agent.get(url);
+        let url = format!("{}{}{separator}{}", self.shared.origin, ask.path, self.shared.signature);
+        let mut request = self.shared.agent.get(url);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, token.header());
         }
-        if ask.first_byte != self.0.config.first_byte {
-            request = request.config().timeout_recv_response(Some(ask.first_byte)).build();
+        let first_byte = self.until.limit(ask.first_byte);
+        if first_byte != self.shared.config.first_byte {
+            let connect = self.until.limit(self.shared.config.connect);
+            let settings = request.config().timeout_connect(Some(connect)).timeout_recv_response(Some(first_byte));
+            request = settings.build();
         }
         match ask.body {
             None => request.call(),
@@ -208,18 +217,14 @@ impl Server {
         let header = |name: &str| Some(String::from_utf8_lossy(response.headers().get(name)?.as_bytes()).into_owned());
         let framing = framing(response.version() == Version::HTTP_11, header)
             .map_err(|detail| error(ErrorKind::Malformed, words_of(detail.as_bytes())))?;
-        let (length, claimed) = match framing {
-            Framing::Length(length) => (Some(length), Some(length)),
-            Framing::Chunked(claimed) => (None, claimed),
-        };
+        let (length, claimed) = framing.lengths();
         if length.is_some_and(|length| length > ask.limit) {
             return Err(error(ErrorKind::OverLimit, format!("{length:?} bytes in place of {} at most", ask.limit)));
         }
         let mut body = response.into_body();
-        let paced = Paced::new(body.as_reader(), self.0.config.slow_rate);
-        let mut counted = paced.take(ask.limit + 1);
+        let mut counted = self.paced(&mut body).take(ask.limit + 1);
         receive(&mut counted, length)
-            .map_err(|cause| error(kind_of_body_error(&cause), self.redacted(&cause.to_string())))?;
+            .map_err(|cause| error(kind_of_body_error(&cause), self.shared.token.redacted(&cause.to_string())))?;
         let received = ask.limit + 1 - counted.limit();
         if received > ask.limit {
             return Err(error(ErrorKind::OverLimit, format!("more than {} bytes", ask.limit)));
@@ -232,6 +237,13 @@ impl Server {
         }
     }
 
+    /// A body that must go on, and not too slowly.
+    fn paced<'a>(&self, body: &'a mut Body) -> Paced<impl Read + 'a> {
+        PER_READ.set(self.until.limit(self.shared.config.per_read));
+        let rate = self.shared.config.slow_rate;
+        Paced::new(body.as_reader(), rate.within(self.until.limit(rate.window)))
+    }
+
     /// The error that an answer with another status than 200 is.
     fn refusal(&self, ask: &Ask<'_>, response: Response<Body>) -> Error {
         let kind = kind_of_status(response.status().as_u16());
@@ -241,28 +253,11 @@ impl Server {
         let mut words = vec![];
         let mut body = response.into_body();
         // Words that do not come are no reason for another error.
-        let _ = Paced::new(body.as_reader(), self.0.config.slow_rate).take(ERROR_BODY_LIMIT).read_to_end(&mut words);
-        let words = self.redacted(&String::from_utf8_lossy(&words));
-        let detail = words_of(target.map_or(words, |target| self.redacted(&target)).as_bytes());
+        let _ = self.paced(&mut body).take(ERROR_BODY_LIMIT).read_to_end(&mut words);
+        let words = self.shared.token.redacted(&String::from_utf8_lossy(&words));
+        let detail = words_of(target.map_or(words, |target| self.shared.token.redacted(&target)).as_bytes());
         let error = Error::new(kind, ask.path).with_retry_after(retry_after);
         if detail.is_empty() { error } else { error.with_detail(detail) }
-    }
-
-    fn token(&self) -> Option<Token> {
-        self.0.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The token of the file, if it is another one than was just refused.
-    fn newer_token(&self, refused: Option<&Token>) -> Option<Token> {
-        let newer = Token::read(self.0.config.token_file.as_deref()?)
-            .inspect_err(|error| tracing::warn!(target: "dvidfs", code = "token_file", cause = %error))
-            .ok()?;
-        *self.0.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(newer.clone());
-        (Some(&newer) != refused).then_some(newer)
-    }
-
-    fn redacted(&self, text: &str) -> String {
-        self.token().map_or_else(|| text.to_owned(), |token| token.redact(text))
     }
 }
 
@@ -288,6 +283,8 @@ fn agent(config: &HttpConfig, dial: Dial) -> Agent {
 thread_local! {
     /// Whether the request that this thread sends has made a connection of its own.
     static IS_NEW_CONNECTION: Cell<bool> = const { Cell::new(false) };
+    /// How long the body that this thread reads may stand still.
+    static PER_READ: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// Names are looked up when a connection is made, not at each request.
@@ -304,8 +301,6 @@ impl Resolver for NoResolver {
 #[derive(Debug)]
 struct Dial {
     addresses: Addresses,
-    connect: Duration,
-    per_read: Duration,
     connections: Arc<AtomicU64>,
 }
 
@@ -314,7 +309,7 @@ impl Connector<()> for Dial {
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Patient>, ureq::Error> {
         IS_NEW_CONNECTION.set(true);
-        let tcp = self.addresses.connect(self.connect, |address, limit| {
+        let tcp = self.addresses.connect(*details.timeout.after, |address, limit| {
             let mut addrs = details.resolver.empty();
             addrs.push(address);
             let timeout = NextTimeout { after: limit.into(), reason: Timeout::Connect, ..details.timeout };
@@ -333,7 +328,7 @@ impl Connector<()> for Dial {
             TcpConnector::default().connect(&one, None::<()>)
         })?;
         self.connections.fetch_add(1, Ordering::AcqRel);
-        Ok(tcp.map(|tcp| Patient { tcp, per_read: self.per_read }))
+        Ok(tcp.map(Patient))
     }
 }
 
@@ -342,45 +337,49 @@ type Tcp = <TcpConnector as Connector<()>>::Out;
 
 /// A connection that waits longer for an answer to begin than for it to go on.
 #[derive(Debug)]
-struct Patient {
-    tcp: Tcp,
-    per_read: Duration,
-}
+struct Patient(Tcp);
 
 impl Transport for Patient {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.tcp.buffers()
+        self.0.buffers()
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.tcp.transmit_output(amount, timeout)
+        self.0.transmit_output(amount, timeout)
     }
 
     fn await_input(&mut self, mut timeout: NextTimeout) -> Result<bool, ureq::Error> {
         // The handshake and the wait for the answer have limits of their own; a body has none.
         if timeout.after.is_not_happening() {
-            timeout.per_read = Some(self.per_read.into());
+            timeout.per_read = Some(PER_READ.get().into());
         }
-        self.tcp.await_input(timeout)
+        self.0.await_input(timeout)
     }
 
     fn is_open(&mut self) -> bool {
-        self.tcp.is_open()
+        self.0.is_open()
     }
 }
 
-/// What became of a request that got no answer.
+/// What became of a request that got no answer, and why.
 #[allow(clippy::wildcard_enum_match_arm)] // the library's list of errors is open
-fn kind_before_answer(error: &ureq::Error) -> ErrorKind {
-    match error {
+fn kind_before_answer(error: &ureq::Error) -> (ErrorKind, String) {
+    let kind = match error {
         ureq::Error::Timeout(Timeout::Connect) => ErrorKind::Unreachable,
         ureq::Error::Timeout(_) => ErrorKind::Timeout,
         ureq::Error::Protocol(_)
         | ureq::Error::LargeResponseHeader(..)
         | ureq::Error::Http(_)
         | ureq::Error::BadUri(_) => ErrorKind::Malformed,
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => ErrorKind::TlsFailed,
+        ureq::Error::Io(error) if is_unknown_host(error) => ErrorKind::UnknownHost,
+        ureq::Error::Io(error) => match tls_failure(error) {
+            Some(detail) => return (ErrorKind::TlsFailed, detail),
+            None => ErrorKind::Unreachable,
+        },
         _ => ErrorKind::Unreachable,
-    }
+    };
+    (kind, error.to_string())
 }
 
 /// What became of an answer that began well.
@@ -396,3 +395,5 @@ fn kind_of_body_error(error: &io::Error) -> ErrorKind {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

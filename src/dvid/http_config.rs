@@ -1,7 +1,7 @@
 //! How a server is spoken to, and one request to it.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::pace::SlowRate;
 
@@ -58,6 +58,18 @@ pub(super) struct Ask<'a> {
     pub(super) first_byte: Duration,
     /// More bytes than this are no right answer.
     pub(super) limit: u64,
+}
+
+/// Until when attempts may go on, if their time is limited.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Until(pub(super) Option<Instant>);
+
+impl Until {
+    /// A limit of one wait, or what is left of the time of all; a second even then: less is no attempt.
+    pub(super) fn limit(self, limit: Duration) -> Duration {
+        let left = |until: Instant| until.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        self.0.map_or(limit, |until| limit.min(left(until)))
+    }
 }
 
 impl HttpConfig {

@@ -99,14 +99,25 @@ impl Instance {
     /// # Errors
     /// As those of [`FetchBlocks::fetch_blocks`].
     pub fn stored_blocks(&self, scale: Scale, probe: BlockBox) -> Result<Vec<BlockIndex>, Error> {
+        self.stored_blocks_by(&self.server, scale, probe)
+    }
+
+    /// The same by a server whose time may be limited.
+    pub(super) fn stored_blocks_by(
+        &self,
+        server: &Server,
+        scale: Scale,
+        probe: BlockBox,
+    ) -> Result<Vec<BlockIndex>, Error> {
         let payloads = |_, payload: Option<&[u8]>| Ok(payload.is_some());
-        let stored = self.fetch(Labels::Supervoxels, scale, probe, payloads)?;
+        let stored = self.fetch(server, Labels::Supervoxels, scale, probe, payloads)?;
         Ok(probe.blocks().zip(stored).filter_map(|(block, is_stored)| is_stored.then_some(block)).collect())
     }
 
     /// Fetches blocks by as many requests as their storage needs: one, but for a proxy of a bucket.
     fn fetch<T>(
         &self,
+        server: &Server,
         labels: Labels,
         scale: Scale,
         blocks: BlockBox,
@@ -118,21 +129,24 @@ impl Instance {
         }
         let request = Request::new(&self.voxels, &self.path, labels, scale);
         let answer = if self.voxels.grid_store {
-            self.fetch_from_bucket(&request, blocks, &decode)
+            self.fetch_from_bucket(server, &request, blocks, &decode)
         } else {
-            self.fetch_once(&request, blocks, &decode).or_else(|error| match request.uncompressed() {
+            self.fetch_once(server, &request, blocks, &decode).or_else(|error| match request.uncompressed() {
                 // Blocks of a form that this instance does not claim to have: the server knows it.
-                Some(request) if error.kind() == ErrorKind::Malformed => self.fetch_once(&request, blocks, &decode),
+                Some(request) if error.kind() == ErrorKind::Malformed => {
+                    self.fetch_once(server, &request, blocks, &decode)
+                }
                 _ => Err(error),
             })
         }?;
-        self.verify()?;
+        self.verify(server)?;
         Ok(answer)
     }
 
     /// One request for a box of blocks; the whole answer is decoded before any of it is returned.
     fn fetch_once<T>(
         &self,
+        server: &Server,
         request: &Request,
         blocks: BlockBox,
         decode: &impl Fn(Encoding, Option<&[u8]>) -> Result<T, PayloadError>,
@@ -140,7 +154,7 @@ impl Instance {
         let path = request.path(&size_and_offset(self.grid, blocks, &self.path)?);
         let wrong = |error: PayloadError| Error::new(error.kind(), &path).with_source(error);
         with_buffer(|body| {
-            self.server.get_into(&path, self.answer_limit(blocks), body)?;
+            server.get_into(&path, self.answer_limit(blocks), body)?;
             let payloads = parse_frames(body, blocks).map_err(wrong)?;
             payloads.into_iter().map(|payload| decode(request.encoding, payload).map_err(wrong)).collect()
         })
@@ -150,6 +164,7 @@ impl Instance {
     /// those are errors.
     fn fetch_from_bucket<T>(
         &self,
+        server: &Server,
         request: &Request,
         blocks: BlockBox,
         decode: &impl Fn(Encoding, Option<&[u8]>) -> Result<T, PayloadError>,
@@ -159,7 +174,7 @@ impl Instance {
         let mut answer = vec![];
         for block in blocks.blocks() {
             if in_volume.is_some_and(|in_volume| in_volume.contains(block)) {
-                answer.append(&mut self.fetch_once(request, BlockBox::one(block), decode)?);
+                answer.append(&mut self.fetch_once(server, request, BlockBox::one(block), decode)?);
             } else {
                 answer.push(decode(request.encoding, None).map_err(wrong)?);
             }
@@ -175,8 +190,8 @@ impl Instance {
 
     /// Whether the server still holds the instance that was mounted, asked whenever there were new connections since:
     /// another server may answer at the same address.
-    fn verify(&self) -> Result<(), Error> {
-        let n_connections = self.server.n_connections();
+    fn verify(&self, server: &Server) -> Result<(), Error> {
+        let n_connections = server.n_connections();
         let changed = |path: &str| Error::new(ErrorKind::IdentityChanged, path);
         if self.is_replaced.load(Ordering::Acquire) {
             return Err(changed(&self.path));
@@ -184,7 +199,7 @@ impl Instance {
         if self.verified.load(Ordering::Acquire) == n_connections {
             return Ok(());
         }
-        let now = info_at(&self.server, &self.path, &self.name)?;
+        let now = info_at(server, &self.path, &self.name)?;
         let blocks = |of: &VoxelInfo| (of.kind, of.dtype, of.channels, of.block_shape);
         let same_blocks = now.voxels.as_ref().is_ok_and(|now| blocks(now) == blocks(&self.voxels));
         if now.data_uuid != self.data_uuid || now.typename != self.typename || !same_blocks {
@@ -202,7 +217,7 @@ impl Instance {
     }
 
     fn blocks(&self, labels: Labels, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {
-        self.fetch(labels, scale, blocks, |encoding, payload| self.decoded(encoding, payload))
+        self.fetch(&self.server, labels, scale, blocks, |encoding, payload| self.decoded(encoding, payload))
     }
 
     fn bodies(&self, gate: &Gate, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {

@@ -26,6 +26,7 @@ mod http;
 mod http_config;
 mod pace;
 mod server_info;
+mod tls;
 mod token;
 
 mod gate;

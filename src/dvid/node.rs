@@ -25,6 +25,8 @@ use super::retry::{Decision, decide, jitter};
 use super::server_info::{SERVER_INFO, ServerInfo};
 use super::server_time::unix_seconds;
 
+/// A server that does not answer at the mount is asked again at least this often: somebody waits for it to come up.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Threads that ask for infos, however many connections are allowed.
 const MAX_INFO_THREADS: usize = 16;
 
@@ -39,7 +41,7 @@ pub struct NodeOptions {
     pub mapping_limit_bytes: usize,
     /// Between the two downloads of a mapping that must agree.
     pub mapping_apart: Duration,
-    /// How long the server is waited for when the node is opened; zero is for ever.
+    /// How long a server that does not answer is waited for when the node is opened; zero: it is asked once.
     pub patience: Duration,
 }
 
@@ -60,26 +62,10 @@ impl Default for NodeOptions {
 pub struct Node {
     /// `http(s)://host[:port]`.
     pub server: String,
-    /// Its UUID in full.
-    pub uuid: String,
     /// The ref by which it was found.
     pub reference: String,
-    /// Its branch; empty for the default branch.
-    pub branch: String,
-    /// Whether it is committed.
-    pub locked: bool,
-    /// UUIDs of the nodes that it follows.
-    pub parents: Vec<String>,
-    /// UUIDs of the nodes that follow it.
-    pub children: Vec<String>,
-    /// The commit message.
-    pub note: String,
-    /// What was logged at it, a line each.
-    pub log: Vec<String>,
-    /// When it was made, RFC 3339.
-    pub created: String,
-    /// When it last changed, RFC 3339.
-    pub updated: String,
+    /// What its repo says of it.
+    pub info: NodeInfo,
     /// The first node of its repo.
     pub root: String,
     /// What people call the repo.
@@ -107,8 +93,8 @@ impl Node {
         let n_threads = http.max_connections.clamp(1, MAX_INFO_THREADS);
         let server = Server::new(&address.origin, http, metrics)?;
         let asked = Patience { server: &server, limit: options.patience };
-        let info = asked.wait_for(|| server_info(&server)).map_err(|error| not_dvid(&server, error))?;
-        let found = asked.wait_for(|| match resolve(&server, &address.reference) {
+        let info = asked.wait_for(server_info).map_err(|error| not_dvid(&server, error))?;
+        let found = asked.wait_for(|server| match resolve(server, &address.reference) {
             Ok(found) => Ok(Ok(found)),
             Err(RefError::NoNode(words)) => Ok(Err(words)),
             Err(RefError::Failed(error)) => Err(error),
@@ -123,16 +109,8 @@ impl Node {
         let is_settled = is_settled(&node, &info, options.settle);
         Ok(Self {
             server: address.origin.clone(),
-            uuid,
             reference: address.reference.clone(),
-            branch: node.branch,
-            locked: node.locked,
-            parents: node.parents,
-            children: node.children,
-            note: node.note,
-            log: node.log,
-            created: node.created,
-            updated: node.updated,
+            info: node,
             root: repo.root,
             alias: repo.alias,
             instances,
@@ -155,7 +133,7 @@ impl Node {
     /// If it has no voxels.
     pub fn instance(&self, info: &InstanceInfo) -> Result<Arc<Instance>, Error> {
         let mapping = MappingOptions { apart: self.options.mapping_apart, memory: Arc::clone(&self.mapping_memory) };
-        Instance::new(self.http.clone(), &self.uuid, info, self.freshness(info), mapping).map(Arc::new)
+        Instance::new(self.http.clone(), &self.info.uuid, info, self.freshness(info), mapping).map(Arc::new)
     }
 
     /// Which blocks of a box an instance of this node stores, asked as patiently as everything at the mount.
@@ -163,13 +141,14 @@ impl Node {
     /// # Errors
     /// If the server does not tell in time.
     pub fn stored_blocks(&self, of: &Instance, scale: Scale, blocks: BlockBox) -> Result<Vec<BlockIndex>, Error> {
-        Patience { server: &self.http, limit: self.options.patience }.wait_for(|| of.stored_blocks(scale, blocks))
+        Patience { server: &self.http, limit: self.options.patience }
+            .wait_for(|server| of.stored_blocks_by(server, scale, blocks))
     }
 
     /// When the node last changed, as unix seconds: the time of its files.
     #[must_use]
     pub fn updated_seconds(&self) -> i64 {
-        unix_seconds(&self.updated).or_else(|| unix_seconds(&self.created)).unwrap_or(0)
+        unix_seconds(&self.info.updated).or_else(|| unix_seconds(&self.info.created)).unwrap_or(0)
     }
 }
 
@@ -203,6 +182,8 @@ fn not_dvid(server: &Server, error: Error) -> OpenError {
             OpenError::NotDvid { server: server.origin().to_owned(), source: error }
         }
         ErrorKind::Unreachable
+        | ErrorKind::UnknownHost
+        | ErrorKind::TlsFailed
         | ErrorKind::Timeout
         | ErrorKind::Cut
         | ErrorKind::Busy
@@ -275,7 +256,7 @@ fn infos(
 /// gone fails the whole.
 fn info_of(asked: &Patience<'_>, uuid: &str, entry: &InstanceEntry) -> Result<InstanceInfo, Error> {
     let answer =
-        instance_path(uuid, &entry.name).and_then(|path| asked.wait_for(|| info_at(asked.server, &path, &entry.name)));
+        instance_path(uuid, &entry.name).and_then(|path| asked.wait_for(|server| info_at(server, &path, &entry.name)));
     match answer {
         Ok(info) => Ok(info.checked_against(entry)),
         Err(error) => match error.kind() {
@@ -285,6 +266,8 @@ fn info_of(asked: &Patience<'_>, uuid: &str, entry: &InstanceEntry) -> Result<In
             | ErrorKind::Malformed
             | ErrorKind::OverLimit => Ok(without_voxels(entry, &error)),
             ErrorKind::Unreachable
+            | ErrorKind::UnknownHost
+            | ErrorKind::TlsFailed
             | ErrorKind::Timeout
             | ErrorKind::Cut
             | ErrorKind::Busy
@@ -315,22 +298,30 @@ struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    fn wait_for<T>(self, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
-        let began = Instant::now();
+    /// The time counts from the last answer, for each request by itself; no attempt goes on beyond it.
+    fn wait_for<T>(self, attempt: impl Fn(&Server) -> Result<T, Error>) -> Result<T, Error> {
+        let until = Instant::now() + self.limit;
+        let server = self.server.until(until);
         let mut attempts = 0;
         loop {
-            let error = match attempt() {
+            let error = match attempt(&server) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             attempts += 1;
-            match decide(&error, attempts, jitter()) {
-                Decision::After(delay) if self.limit.is_zero() || began.elapsed() + delay < self.limit => {
-                    self.server.metrics().count(Counter::DvidRetriedRequests);
-                    thread::sleep(delay);
-                }
-                Decision::After(_) | Decision::Stop => return Err(error),
+            let left = until.saturating_duration_since(Instant::now());
+            let pause = match decide(&error, attempts, jitter()) {
+                Decision::Stop => return Err(error),
+                // A server that asks for time gets it; one that comes up is found soon.
+                Decision::After(delay) if error.retry_after().is_some() => delay,
+                Decision::After(delay) => delay.min(LONGEST_PAUSE),
+            };
+            // The person who waits at the mount has most probably mistyped the name.
+            if left.is_zero() || error.kind() == ErrorKind::UnknownHost {
+                return Err(error);
             }
+            self.server.metrics().count(Counter::DvidRetriedRequests);
+            thread::sleep(pause.min(left));
         }
     }
 }

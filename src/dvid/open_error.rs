@@ -19,6 +19,12 @@ pub enum OpenError {
     /// Nobody answers.
     #[error("no answer from the server")]
     Unreachable(#[source] Error),
+    /// No connection that is safe.
+    #[error("no secure connection to the server")]
+    Insecure(#[source] Error),
+    /// Nobody has heard of the server's name.
+    #[error("the name of the server is not known")]
+    UnknownHost(#[source] Error),
     /// Somebody answers, and it is no DVID.
     #[error("{server} is not a DVID server, or not at this address")]
     NotDvid {
@@ -54,7 +60,12 @@ impl OpenError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Address(_) | Self::Token(_) | Self::Denied(_) => true,
-            Self::Unreachable(_) | Self::NotDvid { .. } | Self::BadRef { .. } | Self::Failed(_) => false,
+            Self::Unreachable(_)
+            | Self::Insecure(_)
+            | Self::UnknownHost(_)
+            | Self::NotDvid { .. }
+            | Self::BadRef { .. }
+            | Self::Failed(_) => false,
         }
     }
 }
@@ -68,6 +79,8 @@ impl From<Error> for OpenError {
         }
         match error.kind() {
             ErrorKind::Denied => Self::Denied(error),
+            ErrorKind::TlsFailed => Self::Insecure(error),
+            ErrorKind::UnknownHost => Self::UnknownHost(error),
             ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Cut | ErrorKind::Busy => Self::Unreachable(error),
             ErrorKind::Status(_)
             | ErrorKind::Redirected

@@ -12,6 +12,18 @@ pub struct SlowRate {
     pub window: Duration,
 }
 
+impl SlowRate {
+    /// The same rate over windows of at most this length.
+    pub(super) fn within(self, window: Duration) -> Self {
+        if window >= self.window {
+            return self;
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // a small count
+        let bytes = (self.bytes as f64 * window.as_secs_f64() / self.window.as_secs_f64()) as u64;
+        Self { bytes, window }
+    }
+}
+
 /// A reader that fails with `TimedOut` when less comes than the rate asks for.
 #[derive(Debug)]
 pub(super) struct Paced<R> {

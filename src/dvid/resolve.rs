@@ -23,6 +23,9 @@ impl From<Error> for RefError {
     }
 }
 
+/// What to do about a prefix of several UUIDs.
+const MORE_LETTERS: &str = "give more letters of it";
+
 /// The three parts of a ref: a UUID, its prefix or a tag; a branch; how far above its newest node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Parts<'a> {
@@ -81,8 +84,11 @@ fn encoded_reference(reference: &str) -> String {
     reference.split(':').map(encoded).collect::<Vec<_>>().join(":")
 }
 
+/// The server's words without the path that it repeats at their end, ` (/api/repo/6/info).`, and what helps.
 fn words(error: &Error) -> String {
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+    let said = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let words = said.rfind(" (/api/").map_or(said.as_str(), |at| &said[..at]);
+    if words.contains("more than one UUID matches") { format!("{words}: {MORE_LETTERS}") } else { words.to_owned() }
 }
 
 fn node_by_prefix(repo: &RepoInfo, prefix: &str) -> Result<String, RefError> {
@@ -90,9 +96,10 @@ fn node_by_prefix(repo: &RepoInfo, prefix: &str) -> Result<String, RefError> {
     match (matches.next(), matches.next()) {
         (Some(node), None) => Ok(node.uuid.clone()),
         (None, _) => Err(RefError::NoNode(format!("the server does not show a node {prefix}"))),
-        (Some(one), Some(other)) => {
-            Err(RefError::NoNode(format!("{prefix} is the beginning of {} and of {}", one.uuid, other.uuid)))
-        }
+        (Some(one), Some(other)) => Err(RefError::NoNode(format!(
+            "{prefix} is the beginning of {} and of {}: {MORE_LETTERS}",
+            one.uuid, other.uuid
+        ))),
     }
 }
 

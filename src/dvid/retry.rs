@@ -30,11 +30,18 @@ pub enum Decision {
 #[must_use]
 pub fn decide(error: &Error, attempts: u32, jitter: f64) -> Decision {
     let patient = match error.kind() {
-        ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Cut | ErrorKind::Busy | ErrorKind::MappingLoading => {
-            true
-        }
+        ErrorKind::Unreachable
+        | ErrorKind::UnknownHost
+        | ErrorKind::Timeout
+        | ErrorKind::Cut
+        | ErrorKind::Busy
+        | ErrorKind::MappingLoading => true,
         ErrorKind::Status(_) | ErrorKind::Malformed | ErrorKind::OverLimit => attempts < TRIES_OF_WRONG_ANSWERS,
-        ErrorKind::Denied | ErrorKind::Redirected | ErrorKind::IdentityChanged | ErrorKind::Abandoned => false,
+        ErrorKind::TlsFailed
+        | ErrorKind::Denied
+        | ErrorKind::Redirected
+        | ErrorKind::IdentityChanged
+        | ErrorKind::Abandoned => false,
     };
     if !patient {
         return Decision::Stop;
@@ -78,7 +85,13 @@ mod tests {
             assert!(matches!(after(kind, 2), Decision::After(_)), "{kind}");
             assert_eq!(after(kind, 3), Decision::Stop, "{kind}");
         }
-        for kind in [ErrorKind::Denied, ErrorKind::Redirected, ErrorKind::IdentityChanged, ErrorKind::Abandoned] {
+        for kind in [
+            ErrorKind::TlsFailed,
+            ErrorKind::Denied,
+            ErrorKind::Redirected,
+            ErrorKind::IdentityChanged,
+            ErrorKind::Abandoned,
+        ] {
             assert_eq!(after(kind, 1), Decision::Stop, "{kind}");
         }
     }

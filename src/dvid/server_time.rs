@@ -1,6 +1,6 @@
 //! Times as servers write them: Go's own text, Go's durations, RFC 3339, and the dates of HTTP.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Unix seconds of Go's `time.String()` (`2026-11-23 22:24:08.9 +0000 UTC m=+14.6`) or RFC 3339.
 pub(super) fn unix_seconds(text: &str) -> Option<i64> {
@@ -51,6 +51,25 @@ pub(super) fn go_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// Seconds since 1970 by the clock of this machine.
+pub(super) fn now_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The day, as `2026-11-23`, of these unix seconds.
+pub(super) fn date_of_unix_seconds(seconds: i64) -> String {
+    // As days of a calendar whose years begin in March, so that a leap day comes last.
+    let days = seconds.div_euclid(86_400) + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year_of_era + i64::from(month >= 10);
+    format!("{year:04}-{:02}-{day:02}", if month < 10 { month + 3 } else { month - 9 })
+}
+
 fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     let mut parts = text.split(separator).map(|part| part.parse::<u32>().ok().map(i64::from));
     let three = [parts.next()??, parts.next()??, parts.next()??];
@@ -82,6 +101,15 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_that_of_its_seconds() {
+        for date in ["1970-01-01", "1969-12-31", "2000-02-29", "2024-12-31", "2100-03-01", "2026-11-23"] {
+            let seconds = unix_seconds(&format!("{date}T23:59:59Z")).unwrap();
+            assert_eq!(date_of_unix_seconds(seconds), date);
+            assert_eq!(date_of_unix_seconds(seconds - 86_399), date);
+        }
+    }
 
     #[test]
     fn times_of_a_server_are_read() {

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use nix::fcntl::OFlag;
 
@@ -95,6 +96,42 @@ impl Token {
     /// The same text without the token, should a server echo it.
     pub(super) fn redact(&self, text: &str) -> String {
         text.replace(&self.0, "[token]")
+    }
+}
+
+/// The token of a file, as it was last read.
+#[derive(Debug, Default)]
+pub(super) struct TokenKeeper {
+    file: Option<PathBuf>,
+    /// Held for a clone only.
+    current: Mutex<Option<Token>>,
+}
+
+impl TokenKeeper {
+    /// Reads the token, if there is a file.
+    ///
+    /// # Errors
+    /// If the file is unfit.
+    pub(super) fn open(file: Option<&Path>) -> Result<Self, TokenError> {
+        let token = file.map(Token::read).transpose()?;
+        Ok(Self { file: file.map(Path::to_owned), current: Mutex::new(token) })
+    }
+
+    pub(super) fn current(&self) -> Option<Token> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The token of the file, if it is another one than was just refused.
+    pub(super) fn newer_than(&self, refused: Option<&Token>) -> Option<Token> {
+        let newer = Token::read(self.file.as_deref()?)
+            .inspect_err(|error| tracing::warn!(target: "dvidfs", code = "token_file", cause = %error))
+            .ok()?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(newer.clone());
+        (Some(&newer) != refused).then_some(newer)
+    }
+
+    pub(super) fn redacted(&self, text: &str) -> String {
+        self.current().map_or_else(|| text.to_owned(), |token| token.redact(text))
     }
 }
 

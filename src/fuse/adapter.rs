@@ -192,8 +192,8 @@ impl Filesystem for Adapter {
             if self.stopping.load(Ordering::SeqCst) {
                 return answer.finish(Err(vfs::Error::ShuttingDown));
             }
-            let (reader, then) = (Arc::clone(&slot), Box::new(move |result| answer.finish(result)));
-            self.tree.read_for(reader, ino.0, fh.0, range, then);
+            let then = Box::new(move |result| answer.finish(result));
+            slot.reader.begin(|| self.tree.read(ino.0, fh.0, range, then));
             if !slot.is_answered() {
                 self.parked.park(slot);
             }

@@ -1,7 +1,5 @@
 //! A reply to a read that is given exactly once, whoever comes first: the bytes, a kill, or the end of the mount.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +8,7 @@ use tracing::{debug, error, warn};
 
 use crate::logging::Chain;
 use crate::metrics::{Counter, Metrics};
-use crate::vfs::{self, ByteRange};
+use crate::vfs::{self, ByteRange, Reader};
 
 use super::errno::{errno_of, name};
 
@@ -30,15 +28,20 @@ pub(super) struct Slot {
     since: Instant,
     /// `None` once it is answered. The reply is taken out under the lock and sent after it.
     reply: Mutex<Option<ReplyData>>,
-    /// Whether the reader's thread was found when somebody looked for it.
-    was_seen: AtomicBool,
     metrics: Arc<Metrics>,
+    /// In whose name the blocks are asked for.
+    pub(super) reader: Reader,
 }
 
 impl Slot {
     pub(super) fn new(request: ReadRequest, reply: ReplyData, metrics: Arc<Metrics>) -> Arc<Self> {
-        let (reply, was_seen) = (Mutex::new(Some(reply)), AtomicBool::new(false));
-        Arc::new(Self { request, since: Instant::now(), reply, was_seen, metrics })
+        Arc::new(Self {
+            request,
+            since: Instant::now(),
+            reply: Mutex::new(Some(reply)),
+            metrics,
+            reader: Reader::default(),
+        })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -64,6 +67,7 @@ impl Slot {
         let ReadRequest { ino, range: ByteRange { offset, size }, pid } = self.request;
         let waited = self.age();
         if matches!(error, vfs::Error::ReaderKilled) {
+            self.reader.leave();
             self.metrics.count(Counter::KilledReads);
             debug!(target: "dvidfs", code = error.code(), op = "read", ino, offset, size, pid, ?waited);
         } else {
@@ -91,22 +95,6 @@ impl Slot {
         }
         self.metrics.add(Counter::FuseReadBytes, bytes.len() as u64);
         reply.data(&bytes);
-    }
-}
-
-impl vfs::Reader for Slot {
-    /// A reader that was seen and is gone is answered. Its kernel may have let it go long ago: of a file in the page
-    /// cache it waits for the page, not for this answer. Whoever else waits for that page asks again.
-    fn is_waiting(&self) -> bool {
-        let pid = self.pid();
-        if pid != 0 && !self.is_answered() {
-            if Path::new(&format!("/proc/{pid}")).exists() {
-                self.was_seen.store(true, Ordering::Relaxed);
-            } else if self.was_seen.load(Ordering::Relaxed) {
-                self.fail(&vfs::Error::ReaderKilled);
-            }
-        }
-        !self.is_answered()
     }
 }
 

@@ -34,22 +34,32 @@ pub(super) fn mount_device(mountpoint: &Path, options: &MountOptions) -> Result<
     }
 }
 
+/// Why a mount was not taken away.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotDetached {
+    /// Without root that takes the helper, and it cannot be used.
+    #[error("{FUSERMOUNT} {0}")]
+    NoHelper(&'static str),
+    #[error("{0}")]
+    Why(String),
+}
+
 /// Takes a mount away from its directory. Files that are open stay open.
-pub(super) fn detach(mountpoint: &Path) -> Result<(), String> {
+pub(super) fn detach(mountpoint: &Path) -> Result<(), NotDetached> {
     match umount2(mountpoint, MntFlags::MNT_DETACH) {
         Ok(()) => Ok(()),
         Err(Errno::EPERM) => unmount_by_helper(mountpoint, &["-u", "-q", "-z"]),
-        Err(errno) => Err(errno.desc().to_owned()),
+        Err(errno) => Err(NotDetached::Why(errno.desc().to_owned())),
     }
 }
 
 /// Unmounts unless a file in it is open.
-pub(super) fn unmount_unused(mountpoint: &Path) -> Result<(), String> {
+pub(super) fn unmount_unused(mountpoint: &Path) -> Result<(), NotDetached> {
     match umount2(mountpoint, MntFlags::empty()) {
         Ok(()) => Ok(()),
         Err(Errno::EPERM) => unmount_by_helper(mountpoint, &["-u"]),
-        Err(Errno::EBUSY) => Err("a file or directory in it is in use".to_owned()),
-        Err(errno) => Err(errno.desc().to_owned()),
+        Err(Errno::EBUSY) => Err(NotDetached::Why("a file or directory in it is in use".to_owned())),
+        Err(errno) => Err(NotDetached::Why(errno.desc().to_owned())),
     }
 }
 
@@ -105,13 +115,7 @@ fn mount_by_helper(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd,
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| {
-            if error.kind() == io::ErrorKind::NotFound {
-                MountError::NoHelper
-            } else {
-                refused(format!("{FUSERMOUNT}: {error}"))
-            }
-        })?;
+        .map_err(|error| unusable_helper(&error).map_or_else(|| refused(error.to_string()), MountError::NoHelper))?;
     drop(theirs);
     let device = receive_device(&ours);
     let mut said = String::new();
@@ -137,10 +141,24 @@ fn explained(said: &str, mountpoint: &Path) -> MountError {
     if said.contains(DEVICE) && said.contains("denied") {
         return MountError::DeviceDenied;
     }
+    if said.contains("mount failed: Operation not permitted") {
+        return MountError::NoHelper("may not mount: it is not set-user-ID root");
+    }
     let said = said.trim().lines().collect::<Vec<_>>().join("; ");
     MountError::Refused {
         mountpoint: mountpoint.to_owned(),
         why: if said.is_empty() { format!("{FUSERMOUNT} failed") } else { said },
+    }
+}
+
+/// Why the helper could not even be started, if that is for good.
+fn unusable_helper(error: &io::Error) -> Option<&'static str> {
+    if error.kind() == io::ErrorKind::NotFound {
+        Some("is not installed")
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        Some("may not be run by this user")
+    } else {
+        None
     }
 }
 
@@ -157,19 +175,19 @@ fn receive_device(socket: &OwnedFd) -> Option<OwnedFd> {
     }
 }
 
-fn unmount_by_helper(mountpoint: &Path, options: &[&str]) -> Result<(), String> {
-    let output = Command::new(FUSERMOUNT)
-        .args(options)
-        .arg("--")
-        .arg(mountpoint)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{FUSERMOUNT}: {error}"))?;
+fn unmount_by_helper(mountpoint: &Path, options: &[&str]) -> Result<(), NotDetached> {
+    let output =
+        Command::new(FUSERMOUNT).args(options).arg("--").arg(mountpoint).stdin(Stdio::null()).output().map_err(
+            |error| {
+                let other = || NotDetached::Why(format!("{FUSERMOUNT}: {error}"));
+                unusable_helper(&error).map_or_else(other, NotDetached::NoHelper)
+            },
+        )?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().lines().collect::<Vec<_>>().join("; ");
-    Err(if said.is_empty() { format!("{FUSERMOUNT} failed") } else { said })
+    Err(NotDetached::Why(if said.is_empty() { format!("{FUSERMOUNT} failed") } else { said }))
 }
 
 /// The helper takes a list with commas; one within a value has a backslash before it, and so has a backslash.
@@ -189,8 +207,19 @@ mod tests {
         assert!(matches!(say(other), MountError::AllowOtherDenied));
         let denied = "fusermount3: failed to open /dev/fuse: Permission denied\n";
         assert!(matches!(say(denied), MountError::DeviceDenied));
+        let weak = say("fusermount3: mount failed: Operation not permitted\n");
+        assert!(weak.is_of_the_system() && weak.to_string().contains("install the package fuse3"), "{weak}");
         assert!(say("a\nb\n").to_string().contains("a; b"));
         assert!(say("").to_string().contains("fusermount3 failed"));
+    }
+
+    #[test]
+    fn a_helper_that_is_missing_or_forbidden_is_the_system() {
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied] {
+            let error = MountError::NoHelper(unusable_helper(&kind.into()).unwrap());
+            assert!(error.is_of_the_system() && error.to_string().contains("install the package fuse3"), "{error}");
+        }
+        assert_eq!(unusable_helper(&io::ErrorKind::OutOfMemory.into()), None);
     }
 
     #[test]

@@ -36,6 +36,8 @@ fn errno_of_array(error: &array::Error) -> Errno {
         Some(ErrorKind::IdentityChanged) => Errno::ESTALE,
         Some(
             ErrorKind::Unreachable
+            | ErrorKind::UnknownHost
+            | ErrorKind::TlsFailed
             | ErrorKind::Timeout
             | ErrorKind::Cut
             | ErrorKind::Busy
@@ -103,6 +105,8 @@ mod tests {
             ErrorKind::Status(404),
             ErrorKind::Status(500),
             ErrorKind::Redirected,
+            ErrorKind::TlsFailed,
+            ErrorKind::UnknownHost,
             ErrorKind::Malformed,
             ErrorKind::OverLimit,
             ErrorKind::MappingLoading,

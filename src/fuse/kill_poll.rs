@@ -1,8 +1,9 @@
-//! Lets go of readers that were killed while their read is parked.
+//! Lets go of readers that were killed while their read is parked, and of reads whose reader is gone.
 //!
 //! fuser refuses the kernel's interrupt requests, so a killed reader would hang until its bytes come. Instead every
 //! read that waits for long is looked after: if its thread has SIGKILL pending (the kernel turns every fatal signal
-//! into that, for each thread), the read is answered EINTR. The fetch goes on and fills the cache for others.
+//! into that, for each thread), the read is answered EINTR. So it is if the thread has ended: who reads through the
+//! page cache is killed without us. The fetch goes on and fills the cache for others; what was only queued does not.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,6 +11,10 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use crate::vfs;
 
@@ -90,11 +95,10 @@ impl ParkedReads {
                 }
             }
             std::thread::sleep(PERIOD);
-            let mut killed_by_pid = HashMap::new();
+            let mut gone_by_pid = HashMap::new();
             for slot in self.waiting() {
                 let pid = slot.pid();
-                if pid != 0 && slot.age() >= PATIENT_AGE && *killed_by_pid.entry(pid).or_insert_with(|| is_killed(pid))
-                {
+                if pid != 0 && slot.age() >= PATIENT_AGE && *gone_by_pid.entry(pid).or_insert_with(|| is_gone(pid)) {
                     slot.fail(&vfs::Error::ReaderKilled);
                 }
             }
@@ -113,9 +117,18 @@ impl ParkedReads {
     }
 }
 
-/// Whether a thread was killed and has not yet died. A thread that cannot be seen counts as alive.
-fn is_killed(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| has_sigkill_pending(&status))
+/// Whether a thread was killed or has ended. One that is there and cannot be looked at counts as alive.
+fn is_gone(pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/status")) {
+        Ok(status) => has_sigkill_pending(&status) || has_ended(&status),
+        // `/proc` may hide the threads of other users.
+        Err(_) => i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)),
+    }
+}
+
+/// A zombie reads no more.
+fn has_ended(status: &str) -> bool {
+    status.lines().any(|line| line.strip_prefix("State:").is_some_and(|state| state.trim().starts_with(['Z', 'X'])))
 }
 
 fn has_sigkill_pending(status: &str) -> bool {
@@ -155,8 +168,17 @@ mod tests {
     }
 
     #[test]
-    fn this_thread_and_a_missing_one_are_not_killed() {
-        assert!(!is_killed(std::process::id()));
-        assert!(!is_killed(u32::MAX));
+    fn who_has_ended_is_gone_and_who_cannot_be_known_is_not() {
+        assert!(!is_gone(std::process::id()));
+        assert!(!is_gone(1), "whoever it is, and whether or not it may be looked at");
+        assert!(!is_gone(u32::MAX), "no number of a thread");
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let since = Instant::now();
+        while !is_gone(child.id()) {
+            assert!(since.elapsed() < Duration::from_secs(20), "a zombie is gone");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.wait().unwrap();
+        assert!(is_gone(child.id()));
     }
 }

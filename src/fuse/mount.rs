@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::statfs;
 
-use super::device::{check_device, detach, mount_device, unmount_unused};
+use super::device::{NotDetached, check_device, detach, mount_device, unmount_unused};
 use super::mountinfo::{MountEntry, mount_at};
 
 /// How a mount is made.
@@ -46,8 +46,8 @@ pub enum MountError {
     DeviceDenied,
     #[error("/dev/fuse cannot be opened: check that the fuse module works")]
     Device(#[source] io::Error),
-    #[error("fusermount3 is not installed: install the package fuse3, or run as root")]
-    NoHelper,
+    #[error("fusermount3 {0}: install the package fuse3, or run as root")]
+    NoHelper(&'static str),
     #[error("--allow-other is not allowed here: add the line user_allow_other to /etc/fuse.conf, or run as root")]
     AllowOtherDenied,
     #[error("{} does not exist: make the directory first", .0.display())]
@@ -78,6 +78,10 @@ pub enum MountError {
     Refused { mountpoint: PathBuf, why: String },
     #[error("{} has no mount: nothing to unmount", .0.display())]
     NotMounted(PathBuf),
+    #[error("{} does not exist: there is nothing to unmount", .0.display())]
+    NothingThere(PathBuf),
+    #[error("{} is a mount of {user}: only they or root can unmount it", mountpoint.display())]
+    OfAnother { mountpoint: PathBuf, user: String },
     #[error("{} is a {fs_type} mount, not one of dvidfs: unmount it with `umount`", mountpoint.display())]
     NotOurs { mountpoint: PathBuf, fs_type: String },
     #[error("cannot unmount {}: {why}: close what uses it, or add --lazy", mountpoint.display())]
@@ -96,7 +100,10 @@ impl MountError {
     /// Whether this machine cannot mount at all, whatever is asked for.
     #[must_use]
     pub fn is_of_the_system(&self) -> bool {
-        matches!(self, Self::NoDevice | Self::DeviceDenied | Self::Device(_) | Self::NoHelper | Self::AllowOtherDenied)
+        matches!(
+            self,
+            Self::NoDevice | Self::DeviceDenied | Self::Device(_) | Self::NoHelper(_) | Self::AllowOtherDenied
+        )
     }
 }
 
@@ -145,9 +152,7 @@ pub fn clear_dead_mount(mountpoint: &Path) -> Result<(), MountError> {
     }
     let resolved = resolve_parent(mountpoint)?;
     match entry_at(&resolved)? {
-        Some(entry) if entry.is_ours() => {
-            detach(&resolved).map_err(|why| MountError::NotUnmounted { mountpoint: resolved, why })
-        }
+        Some(entry) if entry.is_ours() => detach_for(&entry, &resolved),
         Some(entry) => Err(MountError::DeadStranger { mountpoint: resolved, fs_type: entry.fs_type }),
         None => Ok(()),
     }
@@ -159,21 +164,52 @@ pub fn clear_dead_mount(mountpoint: &Path) -> Result<(), MountError> {
 /// If there is no mount of ours, or it is in use.
 pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), MountError> {
     let dead = is_dead(mountpoint);
-    let resolved = if dead { resolve_parent(mountpoint)? } else { resolve(mountpoint)? };
+    let resolved = match if dead { resolve_parent(mountpoint) } else { resolve(mountpoint) } {
+        Err(MountError::Missing(path)) => return Err(MountError::NothingThere(path)),
+        // The kernel lets nobody look at the mount of another user.
+        Err(MountError::Unusable { .. }) => resolve_parent(mountpoint)?,
+        resolved => resolved?,
+    };
     let entry = entry_at(&resolved)?.ok_or_else(|| MountError::NotMounted(resolved.clone()))?;
     if !entry.is_ours() {
         return Err(MountError::NotOurs { mountpoint: resolved, fs_type: entry.fs_type });
     }
     if dead || lazy {
-        return detach(&resolved).map_err(|why| MountError::NotUnmounted { mountpoint: resolved, why });
+        return detach_for(&entry, &resolved);
     }
-    unmount_unused(&resolved).map_err(|why| MountError::InUse { mountpoint: resolved, why })
+    refuse_another(&entry, &resolved)?;
+    unmount_unused(&resolved).map_err(|failed| match failed {
+        NotDetached::NoHelper(why) => MountError::NoHelper(why),
+        NotDetached::Why(why) => MountError::InUse { mountpoint: resolved, why },
+    })
+}
+
+/// Detaches a mount for the person who asked.
+fn detach_for(entry: &MountEntry, resolved: &Path) -> Result<(), MountError> {
+    refuse_another(entry, resolved)?;
+    detach(resolved).map_err(|failed| match failed {
+        NotDetached::NoHelper(why) => MountError::NoHelper(why),
+        NotDetached::Why(why) => MountError::NotUnmounted { mountpoint: resolved.to_owned(), why },
+    })
+}
+
+/// Says whose a mount is that this user cannot take away: the helper only says that it is not in `/etc/mtab`.
+fn refuse_another(entry: &MountEntry, resolved: &Path) -> Result<(), MountError> {
+    let own = nix::unistd::getuid();
+    match entry.user {
+        Some(user) if !own.is_root() && user != own.as_raw() => {
+            let name = nix::unistd::User::from_uid(user.into()).ok().flatten().map(|user| user.name);
+            let user = name.unwrap_or_else(|| format!("user {user}"));
+            Err(MountError::OfAnother { mountpoint: resolved.to_owned(), user })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Takes the mount with this device number away, and no other that may have come to the same place.
 pub(super) fn detach_own(mountpoint: &Path, device_number: &str) -> Result<(), String> {
     match mount_at(mountpoint) {
-        Ok(Some(entry)) if entry.device == device_number => detach(mountpoint),
+        Ok(Some(entry)) if entry.device == device_number => detach(mountpoint).map_err(|failed| failed.to_string()),
         Ok(_) => Ok(()), // Somebody else unmounted ours already.
         Err(error) => Err(error.to_string()),
     }
@@ -287,6 +323,8 @@ mod tests {
         assert!(error.to_string().contains("mountpoint of a proc file system"), "{error}");
         assert!(matches!(unmount(Path::new("/proc"), true), Err(MountError::NotOurs { .. })));
         assert!(matches!(unmount(&at("empty"), false), Err(MountError::NotMounted(_))));
+        let error = unmount(&at("missing"), false).unwrap_err().to_string();
+        assert!(error.contains("does not exist: there is nothing to unmount"), "{error}");
     }
 
     #[test]
@@ -306,5 +344,22 @@ mod tests {
         ] {
             assert_eq!(lies_below(&at(path), &at("mount")), below, "{path}");
         }
+    }
+
+    #[test]
+    fn a_mount_of_another_user_is_told_to_be_theirs() {
+        let entry = |user| MountEntry {
+            device: "0:1".into(),
+            mount_point: "/m".into(),
+            fs_type: "fuse.dvidfs".into(),
+            source: "s".into(),
+            user,
+        };
+        let point = Path::new("/m");
+        let own = nix::unistd::getuid();
+        assert!(refuse_another(&entry(Some(own.as_raw())), point).is_ok());
+        assert!(refuse_another(&entry(None), point).is_ok());
+        let other = refuse_another(&entry(Some(own.as_raw() + 1)), point);
+        assert_eq!(other.is_ok(), own.is_root(), "root may unmount everything: {other:?}");
     }
 }

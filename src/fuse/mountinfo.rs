@@ -17,6 +17,8 @@ pub struct MountEntry {
     pub fs_type: String,
     /// What is mounted.
     pub source: String,
+    /// The user who mounted it, if it is a FUSE mount.
+    pub user: Option<u32>,
 }
 
 impl MountEntry {
@@ -61,6 +63,9 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
         mount_point: PathBuf::from(OsString::from_vec(unescape(fields[4]))),
         fs_type: text(fields.get(dash + 1)?),
         source: text(fields.get(dash + 2)?),
+        user: fields.get(dash + 3).and_then(|options| {
+            text(options).split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok())
+        }),
     })
 }
 
@@ -89,7 +94,7 @@ mod tests {
     fn lines_of_the_kernel_are_understood() {
         let text = b"22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
             23 22 0:21 / /proc rw,nosuid shared:2 master:7 propagate_from:3 - proc proc rw\n\
-            99 22 0:52 / /mnt/a\\040b\\134c\\012d ro,nosuid,nodev,noexec,noatime - fuse.dvidfs host:8000/28841c:master ro,user_id=0\n\
+            99 22 0:52 / /mnt/a\\040b\\134c\\012d ro,nosuid,nodev,noexec,noatime - fuse.dvidfs host:8000/28841c:master ro,user_id=1000,group_id=0\n\
             100 22 0:53 /sub\\040dir /x\\0 ro - fuse.rclone a\\040b rw\n\
             101 22 0:54 / /dash - - x y\n\
             short line\n\n";
@@ -113,6 +118,7 @@ mod tests {
         assert_eq!((entries[3].is_ours(), entries[3].connection()), (false, Some("53")));
         assert_eq!((entries[0].is_ours(), entries[0].connection()), (false, None));
         assert_eq!(entries[3].source, "a b");
+        assert_eq!((entries[2].user, entries[3].user), (Some(1000), None));
     }
 
     #[test]

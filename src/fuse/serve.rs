@@ -2,11 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
-use std::sync::Arc;
 
-use crate::vfs::{
-    Attributes, ByteRange, Caching, DirEntry, Error, Lasting, Opened, Reader, ThenBytes, Totals, VirtualFs,
-};
+use crate::vfs::{Attributes, ByteRange, Caching, DirEntry, Error, Lasting, Opened, ThenBytes, Totals, VirtualFs};
 
 /// A tree of files that a mount serves: [`VirtualFs`], or a fake of one.
 ///
@@ -27,10 +24,6 @@ pub trait Serve: Debug + Send + Sync + 'static {
     fn release(&self, fh: u64);
     /// Reads exactly the bytes of the range that the file has, and hands them to `then`, once.
     fn read(&self, ino: u64, fh: u64, range: ByteRange, then: ThenBytes);
-    /// [`Self::read`] for a reader that may die: `then` may be dropped once nobody waits.
-    fn read_for(&self, _reader: Arc<dyn Reader>, ino: u64, fh: u64, range: ByteRange, then: ThenBytes) {
-        self.read(ino, fh, range, then);
-    }
     /// How large everything is together.
     fn statfs(&self) -> Totals;
 }
@@ -62,10 +55,6 @@ impl Serve for VirtualFs {
 
     fn read(&self, ino: u64, fh: u64, range: ByteRange, then: ThenBytes) {
         self.read(ino, fh, range, then);
-    }
-
-    fn read_for(&self, reader: Arc<dyn Reader>, ino: u64, fh: u64, range: ByteRange, then: ThenBytes) {
-        self.read_for(reader, ino, fh, range, then);
     }
 
     fn statfs(&self) -> Totals {

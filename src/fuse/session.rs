@@ -117,7 +117,7 @@ pub fn mount(
     let (device_number, events, stopper, kill_poll, session) = started.map_err(|why| {
         parked.close();
         if let Err(why) = detach(&mountpoint) {
-            warn!(target: "dvidfs", op = "unmount", why);
+            warn!(target: "dvidfs", op = "unmount", cause = %why);
         }
         MountError::Session { mountpoint: mountpoint.clone(), why }
     })?;

@@ -6,7 +6,6 @@ use crate::array::{self, Error, ReadVoxels};
 use crate::layout::{Piece, VoxelPiece};
 
 use super::checks::Checks;
-use super::reader::Reader;
 
 /// Where the pieces of a file come from.
 #[derive(Clone, Copy)]
@@ -15,7 +14,6 @@ pub(super) struct Source<'a> {
     pub(super) inode: u64,
     pub(super) array: &'a Arc<dyn ReadVoxels>,
     pub(super) checks: &'a Checks,
-    pub(super) reader: &'a Arc<dyn Reader>,
 }
 
 /// The pieces of one read while they come in. Whoever brings the last one answers.

@@ -205,7 +205,10 @@ impl<'a> RowBuilder<'a> {
     fn instance(&mut self, parent: u64, instance: InstanceFiles) -> Result<u64, BuildError> {
         let InstanceFiles { name: _, typename: _, info, freshness, view, supervoxels } = instance;
         let folder = self.folder(parent);
-        self.text(folder, "info", info, freshness);
+        // DVID's own words, or none: an empty file would be taken for them.
+        if !info.is_empty() {
+            self.text(folder, "info", info, freshness);
+        }
         self.view(folder, view, freshness)?;
         if let Some(view) = supervoxels {
             let subfolder = self.subfolder(folder, "supervoxels");

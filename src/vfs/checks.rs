@@ -8,11 +8,10 @@ use std::thread::Builder;
 
 use lru::LruCache;
 
-use crate::array::{self, Freshness, ReadVoxels};
+use crate::array::{self, Freshness, ReadVoxels, Reader};
 use crate::layout::{ChecksFold, ChecksPiece};
 
 use super::assembly::{Source, read_piece};
-use super::reader::Reader;
 
 /// The checksums of so many pictures are kept: 32 bytes or so each.
 const MAX_KEPT: usize = 16_384;
@@ -42,7 +41,8 @@ struct Job {
     piece: ChecksPiece,
     fold: ChecksFold,
     kept: Kept,
-    reader: Arc<dyn Reader>,
+    /// Who asked, if it can be gone before there is an answer.
+    reader: Option<Reader>,
     then: array::ThenBytes,
 }
 
@@ -59,12 +59,12 @@ impl Checks {
     ///
     /// Never blocks, and reads nothing on the caller's thread.
     pub(super) fn read(&self, source: Source<'_>, piece: ChecksPiece, then: array::ThenBytes) {
-        let Source { inode, array, checks: _, reader } = source;
+        let Source { inode, array, checks: _ } = source;
         if let Some(checks) = get(&self.kept, inode) {
             return then(Ok(piece.cut(checks)));
         }
         let fold = piece.fold();
-        let (array, reader, kept) = (Arc::clone(array), Arc::clone(reader), Arc::clone(&self.kept));
+        let (array, reader, kept) = (Arc::clone(array), Reader::current(), Arc::clone(&self.kept));
         let job = Job { inode, array, piece, fold, kept, reader, then };
         self.order(Order::GoOn(Box::new(job)));
     }
@@ -109,7 +109,7 @@ impl Job {
     /// anybody kept waiting for a large picture.
     fn go_on(mut self: Box<Self>, again: Sender<Order>) {
         // The rest of a large picture is worth many fetches.
-        if !self.reader.is_waiting() {
+        if self.reader.as_ref().is_some_and(Reader::has_left) {
             return;
         }
         // Another reader of the same file may have come first.
@@ -117,19 +117,16 @@ impl Job {
             return (self.then)(Ok(self.piece.cut(checks)));
         }
         let Some(rows) = self.fold.next_rows() else { return self.finish() };
-        let array = Arc::clone(&self.array);
-        read_piece(
-            array.as_ref(),
-            rows,
-            Box::new(move |result| match result {
-                Ok(rows) => {
-                    self.fold.take_in(&rows);
-                    // Nobody is left to take the order if the filesystem has ended.
-                    let _ = again.send(Order::GoOn(self));
-                }
-                Err(error) => (self.then)(Err(error)),
-            }),
-        );
+        let (array, reader) = (Arc::clone(&self.array), self.reader.clone().unwrap_or_default());
+        let then: array::ThenBytes = Box::new(move |result| match result {
+            Ok(rows) => {
+                self.fold.take_in(&rows);
+                // Nobody is left to take the order if the filesystem has ended.
+                let _ = again.send(Order::GoOn(self));
+            }
+            Err(error) => (self.then)(Err(error)),
+        });
+        reader.begin(|| read_piece(array.as_ref(), rows, then));
     }
 
     fn finish(self: Box<Self>) {

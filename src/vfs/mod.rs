@@ -12,7 +12,6 @@ mod error;
 mod inode;
 mod journal;
 mod names;
-mod reader;
 mod readme;
 mod tree;
 mod virtual_fs;
@@ -20,8 +19,8 @@ mod virtual_fs;
 #[cfg(test)]
 mod tests;
 
+pub use crate::array::Reader;
 pub use contents::{Contents, InstanceFiles, Stats, ViewFiles};
 pub use error::{BuildError, Error};
 pub use names::escape;
-pub use reader::Reader;
 pub use virtual_fs::{Attributes, ByteRange, Caching, DirEntry, Lasting, Opened, ThenBytes, Totals, VirtualFs};

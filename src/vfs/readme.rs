@@ -11,7 +11,7 @@ use super::names::escape;
 pub(super) fn readme(source: &str, instances: &[InstanceFiles], layouts: &LayoutOptions) -> String {
     let mut lines: Vec<String> = instances.iter().map(line_of).collect();
     lines.sort();
-    let example = instances.iter().filter(|instance| instance.view.array.is_some()).map(|i| escape(&i.name)).min();
+    let example = instances.iter().filter_map(rank).min().map(|(_, name)| name);
     let mut text = format!(
         "This directory is one version of the data on a DVID server, shown by dvidfs:\n    {}\n\
          Nothing is copied: what you read is fetched when you read it. Nothing can be written.\n\n",
@@ -31,7 +31,13 @@ pub(super) fn readme(source: &str, instances: &[InstanceFiles], layouts: &Layout
     text +=
         "  supervoxels/                the same for a labelmap's supervoxels; the directory itself shows bodies\n\n";
     text += "Axes are z, y, x. The index in an array is the DVID voxel coordinate, except on an axis with data below 0, where\n\
-             `offset` in attrs.json tells index 0. Level s0 is full resolution, each next one half as fine.\n\n";
+             `offset` in attrs.json tells index 0. Level s0 is full resolution, each next one half as fine. The shape is rounded
+\
+             up so that levels divide: `roi` (nm) and `box` (voxels) in attrs.json are the data's true box.
+\
+             Names, shapes and descriptions are those of the time of the mount: mount again to see later ones.
+
+";
     let zarr = layouts.kinds.iter().find(|kind| matches!(kind, LayoutKind::Zarr2 { .. } | LayoutKind::Zarr3));
     if let (Some(example), Some(zarr)) = (example, zarr) {
         text += &how_to_open(&example, *zarr);
@@ -41,6 +47,15 @@ pub(super) fn readme(source: &str, instances: &[InstanceFiles], layouts: &Layout
         text += &line;
     }
     text
+}
+
+/// How fit an instance is for an example, the least first: an image or labels of many, with a plain name.
+fn rank(instance: &InstanceFiles) -> Option<((bool, bool, usize), String)> {
+    let array = instance.view.array.as_ref()?;
+    let name = escape(&instance.name);
+    let is_plain = name.starts_with(|char: char| char.is_ascii_alphabetic()) && name == instance.name;
+    let is_common = matches!(instance.typename.as_str(), "uint8blk" | "labelmap" | "labelarray" | "labelblk");
+    Some(((!is_plain, !is_common, usize::MAX - array.spec().levels.len()), name))
 }
 
 fn line_of(instance: &InstanceFiles) -> String {

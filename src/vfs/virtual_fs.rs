@@ -19,7 +19,6 @@ use super::control::{Control, ControlFile};
 use super::error::{BuildError, Error};
 use super::journal::{Failure, Journal};
 use super::names::MAX_NAME_BYTES;
-use super::reader::{Patient, Reader};
 use super::readme::readme;
 use super::tree::{Place, Tree};
 
@@ -30,7 +29,7 @@ const MAX_LISTED_NAMES: u64 = 1_000_000;
 /// So many opens of control files keep a snapshot at a time; who opens more of them reads what is there then.
 const MAX_SNAPSHOTS: usize = 1024;
 
-/// What is called, exactly once, when a read has ended.
+/// What is called, once, when a read has ended; dropped if its [`Reader`](super::Reader) has left.
 pub type ThenBytes = Box<dyn FnOnce(Result<Vec<u8>, Error>) + Send>;
 
 /// What `stat` tells, but for modes and owner.
@@ -262,11 +261,6 @@ impl VirtualFs {
     /// Never blocks. `then` is called inline if nothing has to be fetched, else later on another thread. A failed
     /// read of voxels is counted and stands in `errors.jsonl`.
     pub fn read(&self, ino: u64, fh: u64, range: ByteRange, then: ThenBytes) {
-        self.read_for(Arc::new(Patient), ino, fh, range, then);
-    }
-
-    /// [`Self::read`] for a reader that may die: `then` may be dropped once nobody waits.
-    pub fn read_for(&self, reader: Arc<dyn Reader>, ino: u64, fh: u64, range: ByteRange, then: ThenBytes) {
         match self.place(ino) {
             Err(error) => then(Err(error)),
             Ok(Place::Folder) => then(Err(Error::IsADirectory)),
@@ -279,7 +273,7 @@ impl VirtualFs {
                     return then(Ok(Vec::new()));
                 }
                 let then = self.recording(ino, window.clone(), then);
-                let source = Source { inode: ino, array, checks: &self.checks, reader: &reader };
+                let source = Source { inode: ino, array, checks: &self.checks };
                 read_pieces(source, file.pieces(window), then);
             }
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, LabelDamage};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
-use crate::support::{Chunk, Mounted, chunk_of, file_values, levels, mount_tests_can_run, time_limit};
+use crate::support::{Chunk, Mounted, can_mount, chunk_of, file_values, levels, time_limit};
 
 /// What must come of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,9 +149,12 @@ fn survive(case: &Case, target: &Target, demo: &Demo, mounted: &mut Mounted) {
         std::thread::sleep(Duration::from_millis(20));
     }
     let after = mounted.threads_and_files();
-    assert!(after.0.abs_diff(before.0) <= 4 && after.1.abs_diff(before.1) <= 6, "{id}: {before:?} became {after:?}");
+    assert!(after.0.abs_diff(before.0) <= 2 && after.1.abs_diff(before.1) <= 2, "{id}: {before:?} became {after:?}");
     let log = mounted.log();
-    let told = case.codes.is_empty() || case.codes.iter().any(|code| log[logged..].contains(code));
+    // Who got an errno is told at the level that nobody has to ask for.
+    let is_told = |line: &str| case.class == Class::Ok || line.contains(" WARN ");
+    let has_code = |line: &str| is_told(line) && case.codes.iter().any(|code| line.contains(code));
+    let told = case.codes.is_empty() || log[logged..].lines().any(has_code);
     assert!(told, "{id}: none of {:?} in the log:\n{}", case.codes, &log[logged..]);
     println!("{id} survived ({:?}): {:?}", case.class, case.kind);
 }
@@ -172,21 +175,21 @@ fn survive_all(cases: &[Case], names: &[&str], view: &str, endpoint: &str) {
 
 #[test]
 fn every_fault_of_an_answer_with_image_blocks_is_survived() {
-    if mount_tests_can_run() {
+    if can_mount() {
         survive_all(&image_faults(), &["u16", "u32", "u64", "f32", "holes"], "", "subvolblocks");
     }
 }
 
 #[test]
 fn every_fault_of_a_label_block_is_survived() {
-    if mount_tests_can_run() {
+    if can_mount() {
         survive_all(&label_faults(), &["segmentation"], "supervoxels", "blocks");
     }
 }
 
 #[test]
 fn a_block_that_a_clean_stream_leaves_out_is_the_fill_value() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(60));
@@ -205,7 +208,7 @@ fn a_block_that_a_clean_stream_leaves_out_is_the_fill_value() {
 
 #[test]
 fn a_mapping_that_is_still_loaded_gives_no_wrong_body() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));

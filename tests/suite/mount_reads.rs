@@ -9,7 +9,7 @@ use std::time::Duration;
 use dvidfs::demo::{Dataset, Demo, DemoOptions, InstanceSpec, Kind, VERSIONS};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
-use crate::support::{Mounted, chunk_of, file_values, levels, mount_tests_can_run, time_limit};
+use crate::support::{Mounted, can_mount, chunk_of, file_values, levels, time_limit};
 
 fn demo() -> Demo {
     Demo::start(DemoOptions { dataset: Dataset::test(), ..DemoOptions::default() }).unwrap()
@@ -69,7 +69,7 @@ fn check_version(version: usize, source: &str, dataset: &Dataset) -> u128 {
 
 #[test]
 fn every_voxel_of_every_instance_equals_the_pure_function() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(240));
@@ -83,7 +83,7 @@ fn every_voxel_of_every_instance_equals_the_pure_function() {
 
 #[test]
 fn every_voxel_of_the_open_head_equals_the_pure_function() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(240));
@@ -95,7 +95,7 @@ fn every_voxel_of_the_open_head_equals_the_pure_function() {
 
 #[test]
 fn levels_differ_in_their_blocks_and_come_from_buckets_too() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
@@ -127,7 +127,7 @@ fn levels_differ_in_their_blocks_and_come_from_buckets_too() {
 
 #[test]
 fn reads_at_odd_places_give_exactly_what_is_there() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
@@ -150,7 +150,7 @@ fn reads_at_odd_places_give_exactly_what_is_there() {
 
 #[test]
 fn info_is_the_servers_own_byte_for_byte() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(60));
@@ -189,7 +189,7 @@ fn ureq_free_get(demo: &Demo, target: &str) -> String {
 
 #[test]
 fn null_extents_are_given_by_an_option() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(60));

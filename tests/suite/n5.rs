@@ -8,7 +8,7 @@ use ::n5::smallvec::smallvec;
 use dvidfs::demo::{Dataset, Demo, DemoOptions, InstanceSpec, Kind};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
-use crate::support::{Level, Mounted, chunk_of, file_values, levels, mount_tests_can_run, time_limit};
+use crate::support::{Level, Mounted, can_mount, chunk_of, file_values, levels, time_limit};
 
 /// Every dtype, data below 0, blocks of 48^3 and 32^3, holes, several levels, fractional voxel sizes.
 const NAMES: [&str; 10] = ["aniso", "f32", "gray", "gray_1", "holes", "neg", "odd48", "seg48", "u16", "u32"];
@@ -75,7 +75,7 @@ fn check_view(place: &Path, dataset: &Dataset, bodies: bool) -> u128 {
 
 #[test]
 fn every_chunk_is_read_by_the_crate_n5() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(240));

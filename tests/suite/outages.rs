@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, lasting_port};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
-use crate::support::{Chunk, Mounted, chunk_of, file_values, levels, mount_tests_can_run, time_limit};
+use crate::support::{Chunk, Mounted, can_mount, chunk_of, file_values, levels, time_limit};
 
 const NAMES: [&str; 7] = ["gray", "holes", "odd48", "u16", "f32", "neg", "labelarray"];
 
@@ -35,7 +35,7 @@ fn chunks(mounted: &Mounted, name: &str) -> Vec<Chunk> {
 
 #[test]
 fn a_server_killed_under_eight_readers_and_started_again_costs_no_byte() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(180));
@@ -93,12 +93,12 @@ fn reader(path: &std::path::Path, direct: bool) -> std::process::Child {
 
 #[test]
 fn a_killed_reader_is_gone_at_once() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(60));
     let demo = test_demo();
-    let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0"]);
+    let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0", "--no-prefetch"]);
     let files = chunks(&mounted, "gray");
     demo.set_faults(vec![hang("subvolblocks")]);
     let mut slowest = Duration::ZERO;
@@ -115,12 +115,19 @@ fn a_killed_reader_is_gone_at_once() {
     println!("H1 H2: 12 killed readers, the slowest was gone after {slowest:?}");
     // 0.2 s on an idle machine; twice that where tests run beside each other.
     assert!(slowest < Duration::from_millis(400), "{slowest:?}");
+    let end = Instant::now() + Duration::from_secs(5);
+    let now = || (mounted.now("parked_reads"), mounted.now("queued_blocks"));
+    while now() != (0, 0) {
+        assert!(Instant::now() < end, "reads of dead readers are parked, or their blocks asked for: {:?}", now());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(mounted.counter("failed_reads"), 0, "a killed reader is no failed read");
     assert!(demo.fault_hits(0) > 0);
 }
 
 #[test]
 fn four_thousand_readers_of_a_cold_block_cost_one_fetch() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
@@ -153,7 +160,7 @@ fn four_thousand_readers_of_a_cold_block_cost_one_fetch() {
 
 #[test]
 fn cached_reads_are_quick_beside_hanging_fetches() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
@@ -194,7 +201,7 @@ fn cached_reads_are_quick_beside_hanging_fetches() {
 
 #[test]
 fn a_read_that_is_given_up_is_an_error_and_not_absence() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(60));
@@ -214,7 +221,7 @@ fn a_read_that_is_given_up_is_an_error_and_not_absence() {
 
 #[test]
 fn memory_stays_within_its_budget() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(180));

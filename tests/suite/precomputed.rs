@@ -8,7 +8,7 @@ use dvidfs::demo::{Dataset, Demo, DemoOptions, Kind};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 use serde_json::Value;
 
-use crate::support::{Level, Mounted, file_values, levels, mount_tests_can_run, time_limit};
+use crate::support::{Level, Mounted, can_mount, file_values, levels, time_limit};
 
 /// Data below 0, blocks of 48^3 and 32^3, holes, several levels, fractional voxel sizes, bodies.
 const NAMES: [&str; 8] = ["aniso", "f32", "gray", "gray_1", "holes", "neg", "odd48", "seg48"];
@@ -63,7 +63,7 @@ fn check_view(place: &Path, dataset: &Dataset, bodies: bool) -> u128 {
 
 #[test]
 fn every_chunk_inside_the_bounds_is_there_and_right() {
-    if !mount_tests_can_run() {
+    if !can_mount() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(240));

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use crate::cache::CacheConfig;
-use crate::dvid::{Freshness, View};
+use crate::cache::{CacheConfig, Reader};
+use crate::dvid::{ErrorKind, Freshness, View};
 use crate::geometry::{BlockBox, Coordinate, VoxelBox};
 use crate::metrics::Counter;
 
@@ -235,4 +236,32 @@ fn draining_waits_for_the_last_read() {
     setup.fake.release();
     assert!(setup.cache.drain(Duration::from_secs(10)));
     check_answer(View::Stored, &row(1), receive(&read));
+}
+
+#[test]
+fn the_read_of_a_reader_that_is_gone_waits_for_nothing_more() {
+    let fails = |_, blocks: BlockBox| if blocks.0.begin().z() > 0 { Act::Fail(ErrorKind::Busy) } else { Act::Hang };
+    let setup = Setup::new(CacheConfig { max_connections: 1, most_connections: 2, ..quick() }, Fake::scripted(fails));
+    let (killed, alive) = (Reader::default(), Reader::default());
+    let hanging = killed.begin(|| setup.start(&row(1)));
+    let retried = killed.begin(|| setup.start(&[at(5, 0, 0)]));
+    let shared = [killed.begin(|| setup.start(&[at(7, 0, 0)])), alive.begin(|| setup.start(&[at(7, 0, 0)]))];
+    assert_eq!(setup.cache.status().parked_reads, 4);
+    setup.wait_until("blocks are asked for again", |setup| setup.fake.n_calls() > 4);
+    killed.leave();
+    setup.wait_until("its reads are given up", |setup| setup.cache.status().parked_reads == 1);
+    for gone in [&hanging, &retried, &shared[0]] {
+        // Neither bytes nor an error: nobody is there who could be told, and no failed read is counted.
+        assert_eq!(gone.recv_timeout(Duration::from_secs(10)).unwrap_err(), RecvTimeoutError::Disconnected);
+    }
+    setup.wait_until("only the shared block is asked for again", |setup| setup.cache.status().queued <= 1);
+    setup.fake.set_script(|_, _| Act::Give);
+    check_answer(View::Stored, &[at(7, 0, 0)], receive(&shared[1]));
+    setup.fake.release();
+    setup.wait_until("the fetch under way ends", |setup| setup.cache.status().in_flight == 0);
+    let status = setup.cache.status();
+    assert_eq!((status.parked_reads, status.queued), (0, 0));
+    let n_calls = setup.fake.n_calls();
+    check_answer(View::Stored, &row(1), setup.get(&row(1)));
+    assert_eq!(setup.fake.n_calls(), n_calls, "the block that was on its way is in memory");
 }

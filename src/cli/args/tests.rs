@@ -103,6 +103,9 @@ fn a_wrong_line_is_refused_in_one_line_that_says_where_help_is() {
         ("host:1/abc /m /n", "/n"),
         ("host:1/abc /m --nonsense", "--nonsense"),
         ("host:1/abc /m --memory much", "512M"),
+        ("host:1/abc /m --memory 15M", "16M or more"),
+        ("host:1/abc /m --memory 0", "16M or more"),
+        ("host:1/abc /m --memory 500T", "that this machine has"),
         ("host:1/abc /m --patience long", "15m"),
         ("host:1/abc /m --threads 0", "--threads"),
         ("host:1/abc /m --max-connections 0", "--max-connections"),
@@ -118,9 +121,33 @@ fn a_wrong_line_is_refused_in_one_line_that_says_where_help_is() {
 }
 
 #[test]
+fn a_refusal_names_the_help_that_has_the_options_of_its_command() {
+    for (line, help) in [
+        ("host:1/abc /m --nonsense", "dvidfs mount --help"),
+        ("--nonsense", "dvidfs mount --help"),
+        ("host:1/abc /m -o suid", "dvidfs mount --help"),
+        ("umount /m --nonsense", "dvidfs umount --help"),
+        ("info host:1/abc --nonsense", "dvidfs info --help"),
+        ("demo /m --nonsense", "dvidfs demo --help"),
+        ("bla", "dvidfs --help"),
+    ] {
+        let said = refusal(line);
+        assert!(said.contains(&format!("`{help}`")), "{line:?}: {said}");
+    }
+}
+
+#[test]
+fn a_first_word_that_is_nothing_is_told_so() {
+    for line in ["bla", "bla /m", "mont host:1/abc /m"] {
+        assert!(refusal(line).contains("is neither a command nor an address"), "{line:?}");
+    }
+}
+
+#[test]
 fn help_and_version_are_printed_without_an_error() {
     for (line, words) in [
-        ("--help", &["Examples:", "dvidfs demo", "umount", "Exit codes"][..]),
+        ("--help", &["Examples:", "dvidfs demo", "umount", "Exit codes", "dvidfs mount --help"][..]),
+        ("help mount", &["--patience"]),
         ("mount --help", &["--patience", "--allow-other", "SOURCE"]),
         ("--version", &[env!("CARGO_PKG_VERSION")]),
     ] {

@@ -42,7 +42,7 @@ fn open(scripted: &ScriptedServer, reference: &str, options: NodeOptions) -> Res
 #[track_caller]
 fn check_ref(reference: &str, uuid: &str) {
     let node = open(&serve(respond), reference, options()).unwrap_or_else(|error| panic!("{reference}: {error:?}"));
-    assert_eq!(node.uuid, uuid, "{reference}");
+    assert_eq!(node.info.uuid, uuid, "{reference}");
     assert_eq!(node.reference, reference);
 }
 
@@ -65,7 +65,7 @@ fn every_form_of_a_ref_is_pinned_to_the_full_uuid() {
 fn a_ref_that_means_no_node_is_told_in_the_servers_words() {
     let scripted = serve(respond);
     for (reference, words) in [
-        ("6", "more than one UUID matches 6"),
+        ("6", "more than one UUID matches 6: give more letters"),
         ("ffff", "could not find UUID with partial match to ffff"),
         ("653ce:nope", "no branch \"nope\""),
         ("653ce:master~3", "too far"),
@@ -74,14 +74,15 @@ fn a_ref_that_means_no_node_is_told_in_the_servers_words() {
         assert!(matches!(error, OpenError::BadRef { .. }) && !error.is_usage(), "{error:?}");
         let line = error.to_string();
         assert!(line.contains(words) && line.contains(reference) && !line.contains('\n'), "{line}");
+        assert!(!line.contains("/api/"), "{line}");
     }
 }
 
 #[test]
 fn a_node_knows_what_the_server_says_of_it() {
     let node = open(&serve(respond), "653ce", options()).unwrap();
-    assert!(node.locked && node.parents.is_empty() && node.children.contains(&EXP.to_owned()));
-    assert_eq!((node.root.as_str(), node.branch.as_str()), (ROOT, ""));
+    assert!(node.info.locked && node.info.parents.is_empty() && node.info.children.contains(&EXP.to_owned()));
+    assert_eq!((node.root.as_str(), node.info.branch.as_str()), (ROOT, ""));
     assert!(node.updated_seconds() > 1_700_000_000);
     assert!(node.instances.is_sorted_by(|a, b| a.name < b.name));
     let gray = node.instances.iter().find(|info| info.name == "grayscale").unwrap();
@@ -198,4 +199,67 @@ fn three_hundred_infos_are_asked_for_side_by_side() {
     let node = open(&scripted, ROOT, NodeOptions { patience: Duration::from_secs(10), ..options() }).unwrap();
     assert_eq!(node.instances.len(), 300);
     assert_eq!(scripted.n_connections(), 4);
+}
+
+/// How long the opening of a node took that came to nothing.
+fn time_of_failure(origin: &str, patience: Duration) -> (Duration, OpenError) {
+    let address: Address = format!("{origin}/{ROOT}").parse().unwrap();
+    let began = Instant::now();
+    let options = NodeOptions { patience, ..NodeOptions::default() };
+    let error = Node::open(&address, HttpConfig::default(), options, Arc::default()).unwrap_err();
+    (began.elapsed(), error)
+}
+
+#[track_caller]
+fn check_silence(silent: &ScriptedServer) {
+    for patience in [Duration::ZERO, Duration::from_millis(1500)] {
+        let (took, error) = time_of_failure(&silent.origin, patience);
+        assert!(matches!(error, OpenError::Unreachable(_)), "{error:?}");
+        assert!(took >= patience && took < patience + Duration::from_millis(1900), "{took:?} of {patience:?}");
+    }
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up_when_the_wait_is_over() {
+    let hang = Act::Wait(Duration::from_secs(20));
+    check_silence(&ScriptedServer::always(vec![hang.clone()]));
+    // Nor behind its head, nor at a later question.
+    let head = Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_vec());
+    check_silence(&ScriptedServer::always(vec![head, hang.clone()]));
+    check_silence(&ScriptedServer::start(move |request, _| match request.split(' ').nth(1).unwrap() {
+        target if target.contains("server/info") => vec![Act::Send(answer(200, &body("server-info")))],
+        target if target.contains("/api/repo/") => vec![Act::Send(chunked(&body("repo-info")))],
+        _ => vec![hang.clone()],
+    }));
+}
+
+#[test]
+fn a_refused_connection_is_tried_until_the_wait_is_over() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let patience = Duration::from_millis(1200);
+    let (took, _) = time_of_failure(&format!("http://{closed}"), patience);
+    assert!(took >= patience && took < patience + Duration::from_secs(1), "{took:?}");
+    let (took, _) = time_of_failure(&format!("http://{closed}"), Duration::ZERO);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn a_server_that_comes_up_within_the_wait_is_found() {
+    let began = Instant::now();
+    let scripted = ScriptedServer::start(move |request, _| {
+        if began.elapsed() < Duration::from_millis(1500) {
+            return vec![Act::Reset];
+        }
+        let (status, body) = respond(request.split(' ').nth(1).unwrap());
+        vec![Act::Send(if status == 200 && body.len() > 2048 { chunked(&body) } else { answer(status, &body) })]
+    });
+    assert!(open(&scripted, ROOT, NodeOptions { patience: Duration::from_millis(2200), ..options() }).is_ok());
+}
+
+#[test]
+fn what_waiting_cannot_mend_is_told_at_once() {
+    let plain = ScriptedServer::start_raw(vec![Act::Send(answer(400, b"no"))]);
+    let (took, error) = time_of_failure(&plain.origin.replace("http://", "https://"), Duration::from_secs(30));
+    assert!(matches!(error, OpenError::Insecure(_)), "{error:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }

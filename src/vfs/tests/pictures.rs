@@ -318,25 +318,20 @@ fn a_picture_that_hangs_keeps_no_other_waiting() {
     assert_eq!(hanging.recv().unwrap().unwrap()[..8], ZEROS_OF_2500_ROWS_OF_4097);
 }
 
-/// A reader that is killed when its first band is asked for.
-#[derive(Debug)]
-struct Killed(Arc<Watched>);
-
-impl Reader for Killed {
-    fn is_waiting(&self) -> bool {
-        self.0.n_reads() == 0
-    }
-}
-
 #[test]
 fn nothing_more_is_read_for_a_reader_that_was_killed() {
-    let array = Watched::new(Freshness::Forever, |_| Fate::Answered);
+    let reader = Reader::default();
+    let killed = reader.clone();
+    // When its first band is asked for.
+    let array = Watched::new(Freshness::Forever, move |_| {
+        killed.leave();
+        Fate::Answered
+    });
     let fs = array.mounted();
     let picture = find(&fs, "gray/slices/s0/xy/000000.png").unwrap();
     let (sender, receiver) = channel();
-    let reader = Arc::new(Killed(Arc::clone(&array)));
     let then = Box::new(move |result: Result<Vec<u8>, Error>| sender.send(result.unwrap()).unwrap());
-    fs.read_for(reader, picture.ino, 0, ByteRange::new(picture.size - 20, 20), then);
+    reader.begin(|| fs.read(picture.ino, 0, ByteRange::new(picture.size - 20, 20), then));
     assert!(receiver.recv().is_err());
     assert_eq!(array.n_reads(), 1);
 }

@@ -123,6 +123,34 @@ fn metadata_is_what_was_given_byte_for_byte() {
 }
 
 #[test]
+fn the_example_of_the_readme_is_an_instance_that_people_open() {
+    let named = |name: &str, typename: &str| InstanceFiles {
+        name: name.into(),
+        typename: typename.into(),
+        ..with_voxels(&gray(), None)
+    };
+    let example = |instances: Vec<InstanceFiles>| {
+        let fs = mount(instances);
+        let readme = read_all(&fs, find(&fs, "README.txt").unwrap().ino, 4096);
+        let readme = String::from_utf8(readme).unwrap();
+        readme.split("zarr.open(\"MOUNT/").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    };
+    assert_eq!(
+        example(vec![named("2 odd", "labelmap"), named("a f32", "float32blk"), named("seg", "labelmap")]),
+        "seg"
+    );
+    assert_eq!(example(vec![named("a", "float32blk"), named("gray", "uint8blk")]), "gray");
+    assert_eq!(example(vec![named("only?", "uint64blk")]), "only%3F");
+}
+
+#[test]
+fn an_instance_without_info_shows_no_empty_file() {
+    let fs = mount(vec![InstanceFiles { info: Vec::new().into(), ..without_voxels("kv") }]);
+    assert!(find(&fs, "kv/attrs.json").is_ok());
+    assert!(find(&fs, "kv/info").is_err());
+}
+
+#[test]
 fn what_may_change_is_kept_for_its_ttl_and_the_rest_for_ever() {
     let fs = small_tree();
     let check = |path: &str, lasting: Lasting, caching: Caching| {

@@ -2,7 +2,10 @@
 #![allow(unreachable_pub)] // the face is `pub(crate)` above
 
 mod mounted;
+#[path = "../../mounts/mod.rs"]
+mod mounts;
 mod oracle;
 
-pub(crate) use mounted::{Mounted, mount_tests_can_run, time_limit};
+pub(crate) use mounted::{Mounted, time_limit};
+pub(crate) use mounts::can_mount;
 pub(crate) use oracle::{Chunk, Level, chunk_of, file_values, levels};

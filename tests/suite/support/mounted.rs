@@ -2,23 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Whether mounts can be tested here. Without /dev/fuse the test fails, unless it was said that this is known.
-pub fn mount_tests_can_run() -> bool {
-    if Path::new("/dev/fuse").exists() {
-        return true;
-    }
-    assert_eq!(
-        std::env::var("DVIDFS_SKIP_MOUNT_TESTS").as_deref(),
-        Ok("1"),
-        "no /dev/fuse: mount tests cannot run (DVIDFS_SKIP_MOUNT_TESTS=1 says that this is known)"
-    );
-    println!("SKIPPED: no /dev/fuse");
-    false
-}
+use super::mounts::{Scratch, clear, clear_all};
 
 /// Ends the whole test binary if a test takes longer than this: a wedged mount must not wedge the runner.
 #[must_use]
@@ -27,7 +15,7 @@ pub fn time_limit(limit: Duration) -> TimeLimit {
     std::thread::spawn(move || {
         if receive.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             eprintln!("a mount test took longer than {limit:?}: aborting its connections");
-            abort_all();
+            clear_all();
             std::thread::sleep(Duration::from_secs(2));
             std::process::exit(101);
         }
@@ -40,36 +28,20 @@ pub struct TimeLimit {
     _send: std::sync::mpsc::Sender<()>,
 }
 
-fn abort_all() {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let base = std::env::temp_dir();
-    for line in mounts.lines().filter(|line| line.contains("fuse.dvidfs")) {
-        let fields: Vec<&str> = line.split(' ').collect();
-        if Path::new(fields[4]).starts_with(&base)
-            && let Some(minor) = fields[2].split(':').nth(1)
-        {
-            let _ = fs::write(format!("/sys/fs/fuse/connections/{minor}/abort"), "1");
-            let _ = Command::new("umount").args(["-l", fields[4]]).status();
-        }
-    }
-}
-
 /// `dvidfs -f SOURCE DIR`, until it is dropped.
 pub struct Mounted {
     child: Child,
-    directory: tempfile::TempDir,
+    scratch: Scratch,
 }
 
 impl Mounted {
     /// Mounts a node; waits until it can be read.
     pub fn new(source: &str, options: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mountpoint = directory.path().join("mnt");
-        fs::create_dir(&mountpoint).unwrap();
-        let log = fs::File::create(directory.path().join("log")).unwrap();
+        let scratch = Scratch::new();
+        let log = fs::File::create(scratch.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_dvidfs"))
             .args(["mount", "-f", source])
-            .arg(&mountpoint)
+            .arg(scratch.mountpoint())
             .args(options)
             .env("DVIDFS_LOG", "dvidfs=debug")
             .stdin(Stdio::null())
@@ -77,7 +49,7 @@ impl Mounted {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut mounted = Self { child, directory };
+        let mut mounted = Self { child, scratch };
         let end = Instant::now() + Duration::from_secs(100);
         while !mounted.root().join(".dvidfs/stats.json").exists() {
             let ended = mounted.child.try_wait().unwrap();
@@ -89,12 +61,12 @@ impl Mounted {
 
     /// The mounted directory.
     pub fn root(&self) -> PathBuf {
-        self.directory.path().join("mnt")
+        self.scratch.mountpoint()
     }
 
     /// What the daemon has logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
     }
 
     /// The daemon's process.
@@ -129,9 +101,18 @@ impl Mounted {
 
     /// A counter of `stats.json`.
     pub fn counter(&self, name: &str) -> u64 {
+        self.stat("counters", name)
+    }
+
+    /// What goes on now, by `stats.json`.
+    pub fn now(&self, name: &str) -> u64 {
+        self.stat("now", name)
+    }
+
+    fn stat(&self, of: &str, name: &str) -> u64 {
         let stats = fs::read(self.root().join(".dvidfs/stats.json")).unwrap();
         let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
-        stats["counters"][name].as_u64().unwrap_or_else(|| panic!("no counter {name} in {stats}"))
+        stats[of][name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"))
     }
 
     /// Ends the daemon as a user does; gives its exit code.
@@ -152,14 +133,10 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         if self.is_alive() && self.terminate().is_none() {
-            let minor = fs::metadata(self.root()).map(|meta| nix::sys::stat::minor(meta.dev()));
-            if let Ok(minor) = minor {
-                let _ = fs::write(format!("/sys/fs/fuse/connections/{minor}/abort"), "1");
-            }
+            clear(&self.root());
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-        let _ = Command::new("umount").arg("-l").arg(self.root()).stderr(Stdio::null()).status();
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
