@@ -95,7 +95,7 @@ fn what_is_no_volume_is_refused_in_one_line() {
     check_refused(&npy("{'descr': '|u1', 'shape': (4, 4, 4), }", &[0; 64]), "no .npy file");
     check_refused(&of("'|u1'", "True", "(4, 4, 4)"), "Fortran order");
     for descr in ["'>u2'", "'<i4'", "'|b1'", "'<f8'", "[('a', '|u1'), ('b', '<u2')]"] {
-        check_refused(&of(descr, "False", "(4, 4, 4)"), &descr.trim_matches('\'').to_owned());
+        check_refused(&of(descr, "False", "(4, 4, 4)"), descr.trim_matches('\''));
     }
     for shape in
         ["()", "(64,)", "(8, 8)", "(0, 4, 4)", "(4, 4, 2, 2, 1)", "(2, 2, 4, 4, 1)", "(3, 2, 2, 2)", "(4, 2, 2, 4)"]
