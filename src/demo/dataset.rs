@@ -342,7 +342,8 @@ fn value(version: usize, spec: &InstanceSpec, voxel: Coordinate) -> u64 {
             let noise = texture::hash(at, 16).to_le_bytes();
             // Nearly opaque: no channel can be taken for another.
             let alpha = 192 + noise[1] % 64;
-            u32::from_le_bytes([texture::gray(at), 255 - texture::gray(at) / 2, noise[0], alpha]).into()
+            let gray = texture::gray_of(at, step);
+            u32::from_le_bytes([gray, 255 - gray / 2, noise[0], alpha]).into()
         }
         Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) => texture::supervoxel(at),
         Kind::Other(_) => 0,
@@ -353,7 +354,8 @@ fn image_value(version: usize, spec: &InstanceSpec, dtype: Dtype, at: Coordinate
     // The branch and the open head changed the block at the origin.
     let changed =
         VERSIONS[version].data >= 2 && spec.versioned && spec.grid().block_of(at) == BlockIndex(Coordinate::ZERO);
-    let gray = if changed { 255 - texture::gray(at) } else { texture::gray(at) };
+    let gray = texture::gray_of(at, spec.coarser_by.factor());
+    let gray = if changed { 255 - gray } else { gray };
     match dtype {
         Dtype::Uint8 => gray.into(),
         Dtype::Uint16 => u64::from(gray) << 8 | texture::hash(at, 12) & 0xff,

@@ -133,7 +133,7 @@ impl Dataset {
         instances.push(image("u16", Kind::Image(Dtype::Uint16)));
         instances.push(image("f32", Kind::Image(Dtype::Float32)));
         instances.push(image("rgba", Kind::Rgba));
-        instances.push(image("segmentation", Kind::LabelMap(2)));
+        instances.push(image("segmentation", Kind::LabelMap(1)));
         Self::new("petavoxel", instances)
     }
 

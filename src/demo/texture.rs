@@ -146,9 +146,16 @@ fn with_tile<T>(voxel: Coordinate, f: impl FnOnce(&Tile) -> T) -> T {
     })
 }
 
+/// The gray value in the middle of a cube of so many voxels along each axis.
+///
+/// Of a cube larger than a cell nothing is left but gray with some noise, and no cells need be looked for.
+pub(super) fn gray_of(at: Coordinate, edge: i64) -> u8 {
+    if edge > CELL { 112 + hash(at, 17).to_le_bytes()[0] % 32 } else { gray(at) }
+}
+
 /// Gray of tissue: dark membranes, cells of different brightness with darker organelles, smooth noise and fine grain.
 /// From 38 to 231.
-pub(super) fn gray(voxel: Coordinate) -> u8 {
+fn gray(voxel: Coordinate) -> u8 {
     let (look, nearest, beyond, smooth) = with_tile(voxel, |tile| {
         let (seed, nearest, beyond) = tile.nearest(voxel);
         (seed.look, nearest, beyond, tile.smooth(voxel))
