@@ -45,7 +45,14 @@ venv() {
 }
 
 # What installs the readers: it takes a pinned list of two hundred packages in seconds.
-uv_version=0.13.9
+uv() {
+    local home=$target/venv-uv version=0.13.9
+    if ! "$home/bin/uv" --version 2>/dev/null | grep -qF "uv $version"; then
+        rm -rf "$home"
+        python3 -m venv "$home" && "$home/bin/pip" install -q --disable-pip-version-check "uv==$version" || return 1
+    fi
+    "$home/bin/uv" "$@"
+}
 
 # make_venvs NAME...: makes target/venv-NAME, or uses it again while its requirements are the same.
 make_venvs() {
@@ -54,13 +61,11 @@ make_venvs() {
         wanted=tests/readers/requirements-$name.txt
         cmp -s "$wanted" "$target/venv-$name/requirements.txt" && continue
         rm -rf "${target:?}/venv-$name"
-        python3 -m venv "$target/venv-$name" || return 1
-        "$(venv $name)" -m pip install -q --disable-pip-version-check "uv==$uv_version" || return 1
-        # uv removes itself as well: it is not on the list.
-        "$target/venv-$name/bin/uv" pip sync -q --python "$(venv $name)" "$wanted" || return 1
+        python3 -m venv --without-pip "$target/venv-$name" || return 1
+        uv pip sync -q --python "$(venv "$name")" "$wanted" || return 1
         cp "$wanted" "$target/venv-$name/requirements.txt"
     done
 }
 
-export -f venv make_venvs install_missing need_readers
-export target uv_version
+export -f venv uv make_venvs install_missing need_readers
+export target

@@ -113,8 +113,11 @@ def main():
     which = words.add_mutually_exclusive_group(required=True)
     which.add_argument("--demo", action="store_true", help="start the demo server and mount it")
     which.add_argument("--url", help="a node of a running server: all nodes of its repo are mounted")
+    words.add_argument("--mounts-alone", action="store_true", help="volume.zarr on every node, and no other layout")
     options = words.parse_args()
     mount_options = ("--settle", "0")
+    if options.mounts_alone:
+        SUITES.update({name: ("test_mount.py",) for name in SUITES})
     if options.url:
         failures = run([{"label": l, "url": u, "open": o} for l, u, o in nodes_of(options.url)], mount_options, options.url)
     else:
