@@ -92,14 +92,18 @@ def dask_array(layout):
     return read
 
 
-def xarray_dataset(instance, k):
-    import xarray
+def xarray_dataset(layout):
+    def read(instance, k):
+        import xarray
 
-    group = instance / "volume-v3.zarr"
-    levels = [path.name for path in group.iterdir() if path.is_dir()]
-    others = [level for level in levels if level != f"s{k}"]
-    array = xarray.open_dataset(group, engine="zarr", consolidated=False, drop_variables=others, mask_and_scale=False)[f"s{k}"]
-    return Opened(lambda at=Ellipsis: array[at if at is Ellipsis else (Ellipsis, *at)].values, *by_attributes(array.attrs))
+        group = instance / layout
+        levels = [path.name for path in group.iterdir() if path.is_dir()]
+        others = [level for level in levels if level != f"s{k}"]
+        options = {"consolidated": layout == "volume.zarr", "drop_variables": others, "mask_and_scale": False}
+        array = xarray.open_zarr(group, **options)[f"s{k}"]
+        return Opened(lambda at=Ellipsis: array[at if at is Ellipsis else (Ellipsis, *at)].values, *by_attributes(array.attrs))
+
+    return read
 
 
 def ome_zarr_py(layout):

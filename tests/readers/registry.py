@@ -42,7 +42,8 @@ ZARR3 = [
     Reader("cloud-volume", "precomputed", f.cloud_volume),
     Reader("dask", "volume-c256.zarr", f.dask_array("volume-c256.zarr"), whole=True),
     Reader("dask", "volume-v3.zarr", f.dask_array("volume-v3.zarr"), whole=True),
-    Reader("xarray", "volume-v3.zarr", f.xarray_dataset),
+    Reader("xarray", "volume.zarr", f.xarray_dataset("volume.zarr")),
+    Reader("xarray", "volume-v3.zarr", f.xarray_dataset("volume-v3.zarr")),
     Reader("ome-zarr-py", "volume.zarr", f.ome_zarr_py("volume.zarr"), whole=True),
     Reader("ome-zarr-py", "volume-v3.zarr", f.ome_zarr_py("volume-v3.zarr"), whole=True),
     Reader("funlib 0.7", "volume.zarr", f.funlib("volume.zarr"), whole=True),
@@ -75,6 +76,7 @@ ZARR2 = [
     Reader("funlib 0.5", "volume.zarr", f.funlib("volume.zarr"), whole=True),
     Reader("z5py", "volume.zarr", f.z5py_group("volume.zarr")),
     Reader("z5py", "volume-c256.zarr", f.z5py_group("volume-c256.zarr")),
+    Reader("z5py", "volume-v3.zarr", f.z5py_group("volume-v3.zarr")),
     Reader("z5py", "volume.n5", f.z5py_group("volume.n5")),
     Reader("gunpowder", "volume.zarr", f.gunpowder_zarr),
 ]
@@ -85,3 +87,31 @@ def available():
     import zarr
 
     return ZARR2 if zarr.__version__.startswith("2.") else ZARR3
+
+
+# What pip calls the library behind a reader's first word.
+PACKAGES = {
+    "zarr": "zarr", "zarrs-python": "zarrs", "TensorStore": "tensorstore", "cloud-volume": "cloud-volume", "dask": "dask",
+    "xarray": "xarray", "ome-zarr-py": "ome-zarr", "funlib": "funlib-persistence", "iohub": "iohub", "webknossos": "webknossos",
+    "h5py": "h5py", "netCDF4": "netcdf4", "numpy": "numpy", "SimpleITK": "simpleitk", "pynrrd": "pynrrd", "tifffile": "tifffile",
+    "Pillow": "pillow", "imageio": "imageio", "z5py": "z5py", "gunpowder": "gunpowder",
+}  # fmt: skip
+
+
+def table():
+    """The readers as docs/readers.md lists them: layout, reader, version, what it reads."""
+    from pathlib import Path
+
+    lines = ["| layout | reader | package | dtypes | rgba8 |", "|---|---|---|---|---|"]
+    for environment, readers in (("zarr3", ZARR3), ("zarr2", ZARR2)):
+        wanted = Path(__file__).with_name(f"requirements-{environment}.txt").read_text().splitlines()
+        pins = dict(line.split("==", 1) for line in wanted if "==" in line)
+        for reader in readers:
+            package = PACKAGES[reader.name.split()[0]]
+            dtypes = ", ".join(reader.dtypes) or "all"
+            lines.append(f"| `{reader.layout}` | {reader.name} | {package} {pins[package]} | {dtypes} | {'yes' if reader.channels else 'no'} |")
+    return "\n".join([*lines[:2], *sorted(lines[2:])]) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")

@@ -1,11 +1,14 @@
 """The oracle itself: geometry worked out by hand, and the DVID sheet's own example of a moved origin."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from dvid_data import halved_labels, mapped
 from dvid_server import _varint, mapping_ops, run_of_ops
 from oracle import Oracle, Volume, chunk_shape
+from registry import table
 from test_mount import compare
 
 
@@ -96,3 +99,9 @@ def test_jpeg_may_differ_by_1_in_few_voxels_and_no_more():
         compare(got, want, volume(lossy=True), "off by 2")
     with pytest.raises(AssertionError, match="differ by 1"):
         compare(want + 1, want, volume(lossy=True), "all off by 1")
+
+
+def test_the_table_of_readers_is_that_of_the_tests():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "readers.md").read_text()
+    between = text.split("keeps it so -->\n", 1)[1].split("<!-- end of the table -->", 1)[0]
+    assert between.strip() == table().strip(), "docs/readers.md: put in what `registry.py` prints"
