@@ -260,19 +260,21 @@ fn an_empty_box_is_read_at_once_however_deep_it_is() {
 
 #[test]
 fn a_read_of_any_extent_stays_within_the_budget() {
-    let metrics = Arc::new(Metrics::default());
-    let memory_bytes = 16 << 10;
-    let array = array_within(CacheConfig { memory_bytes, ..CacheConfig::default() }, &metrics, None);
-    let data = array.spec().data;
-    let most_held = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| (0..20).for_each(|_| drop(array.read_voxels(Scale::FULL, data).unwrap())));
-        let mut most = 0;
-        while !reader.is_finished() {
-            most = most.max(metrics.get(crate::metrics::Counter::CacheHeldBytes));
-        }
-        most
-    });
-    assert!(most_held <= memory_bytes as u64, "{most_held} bytes were held");
+    for channels in [None, Some(4)] {
+        let metrics = Arc::new(Metrics::default());
+        let memory_bytes = 16 << 10;
+        let array = array_within(CacheConfig { memory_bytes, ..CacheConfig::default() }, &metrics, channels);
+        let data = array.spec().data;
+        let most_held = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| (0..20).for_each(|_| drop(array.read_voxels(Scale::FULL, data).unwrap())));
+            let mut most = 0;
+            while !reader.is_finished() {
+                most = most.max(metrics.get(crate::metrics::Counter::CacheHeldBytes));
+            }
+            most
+        });
+        assert!(most_held <= memory_bytes as u64, "{most_held} bytes were held with {channels:?}");
+    }
 }
 
 #[test]
