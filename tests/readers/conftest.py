@@ -17,6 +17,7 @@ class Node:
     def __init__(self, entry):
         self.label, self.url, self.mount = entry["label"], entry["url"], Path(entry["mount"])
         self.truth = entry.get("truth", {})
+        self.boxes = entry.get("boxes", {})
         self.tolerant = entry.get("open", False)
         self.oracle = Oracle(self.url)
         self.is_first = False

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from mounts import Demo, Mount, ROOT, scratch, waiting
+from oracle import Oracle
 from web import Web
 
 HERE = Path(__file__).resolve().parent
@@ -21,8 +22,8 @@ HERE = Path(__file__).resolve().parent
 SUITE_SECONDS = int(os.environ.get("DVIDFS_TEST_SUITE_SECONDS", "1500"))
 # By environment: one of them has what steers a browser.
 SUITES = {
-    "zarr2": ("test_mount.py", "test_layouts.py", "test_copies.py"),
-    "zarr3": ("test_mount.py", "test_layouts.py", "test_copies.py", "test_pictures.py", "test_neuroglancer.py"),
+    "zarr2": ("test_mount.py", "test_layouts.py", "test_boxes.py", "test_copies.py"),
+    "zarr3": ("test_mount.py", "test_layouts.py", "test_boxes.py", "test_copies.py", "test_pictures.py", "test_neuroglancer.py"),
 }
 
 
@@ -49,10 +50,11 @@ def nodes_of(url):
 def run(entries, options=(), source="demo"):
     """Mounts each of `entries` ({label, url, …}) and runs both suites over all of them. Returns the number of failures."""
     home, failures, cells = scratch("dvidfs-matrix-"), 0, []
+    entries[0]["boxes"] = boxes_of(entries[0]["url"])
     with contextlib.ExitStack() as stack:
         mounts = []
         for entry in entries:
-            mount = stack.enter_context(Mount(entry["url"], options))
+            mount = stack.enter_context(Mount(entry["url"], [*options, *box_words(entry.get("boxes", {}))]))
             mounts.append(mount)
             entry["mount"] = str(mount.path)
         state = home / "mounts.json"
@@ -67,6 +69,27 @@ def run(entries, options=(), source="demo"):
             failures += not at_rest(entry["label"], mount)
     print_table(source, cells)
     return failures
+
+
+def boxes_of(url):
+    """Boxes that are aligned with nothing, {name: [instance, scale, begin, end]}: of an image, of labels at their coarsest
+    scale, and of four channels, left of the origin where there is such an instance."""
+    oracle, boxes = Oracle(url), {}
+    volumes = [volume for volume in map(oracle.volume, oracle.instances()) if volume and not volume.lossy]
+    for name, typename in (("part", "uint8blk"), ("coarse labels", "labelmap"), ("colours", "rgba8blk")):
+        found = [volume for volume in volumes if volume.typename == typename]
+        volume = min(found, key=lambda volume: min(volume.levels[0].data[0]))
+        level = volume.levels[-1 if typename == "labelmap" else 0]
+        begin, end = ([c + d for c, d in zip(corner, inward)] for corner, inward in zip(level.data, ((1, 2, 3), (-3, -1, -2))))
+        boxes[name] = [volume.name, level.scale, begin, end]
+    return boxes
+
+
+def box_words(boxes):
+    """`--box` for each of {name: [instance, scale, begin, end]}."""
+    for name, (instance, scale, begin, end) in boxes.items():
+        ranges = ",".join(f"{b}:{e}" for b, e in zip(begin, end))
+        yield from ("--box", f"{name}={instance}:{ranges}@{scale}")
 
 
 def suite(python, files, environment):
