@@ -99,7 +99,7 @@ def xarray_dataset(layout):
         group = instance / layout
         levels = [path.name for path in group.iterdir() if path.is_dir()]
         others = [level for level in levels if level != f"s{k}"]
-        options = {"consolidated": layout == "volume.zarr", "drop_variables": others, "mask_and_scale": False}
+        options = {"consolidated": layout == "volume.zarr", "drop_variables": others, "mask_and_scale": False, "chunks": None}
         array = xarray.open_zarr(group, **options)[f"s{k}"]
         return Opened(lambda at=Ellipsis: array[at if at is Ellipsis else (Ellipsis, *at)].values, *by_attributes(array.attrs))
 

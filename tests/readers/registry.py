@@ -76,7 +76,7 @@ ZARR2 = [
     Reader("funlib 0.5", "volume.zarr", f.funlib("volume.zarr"), whole=True),
     Reader("z5py", "volume.zarr", f.z5py_group("volume.zarr")),
     Reader("z5py", "volume-c256.zarr", f.z5py_group("volume-c256.zarr")),
-    Reader("z5py", "volume-v3.zarr", f.z5py_group("volume-v3.zarr")),
+    Reader("z5py", "volume-v3.zarr", f.z5py_group("volume-v3.zarr"), whole=True),
     Reader("z5py", "volume.n5", f.z5py_group("volume.n5")),
     Reader("gunpowder", "volume.zarr", f.gunpowder_zarr),
 ]
