@@ -143,7 +143,7 @@ def chunk_files(mount, loader, oracle_url):
     oracle = Oracle(oracle_url)
     for name in oracle.instances():
         volume = oracle.volume(name)
-        if volume is None or volume.lossy:
+        if volume is None or volume.lossy or volume.channels:
             continue
         level = volume.levels[0]
         want = oracle.voxels(volume, level, False)
