@@ -280,6 +280,26 @@ fn a_box_is_an_array_of_its_own_whose_padding_is_zero() {
     let array = Arc::new(array());
     let wanted = VoxelBox::new(Coordinate::new(-1, 5, -10), Coordinate::new(11, 21, 25)).unwrap();
     let boxed = crate::array::BoxedArray::new(Arc::clone(&array), "part".into(), Scale::FULL, wanted).unwrap();
+#[test]
+fn a_window_over_any_number_of_blocks_stays_within_the_budget() {
+    let metrics = Arc::new(Metrics::default());
+    let memory_bytes = 16 << 10;
+    let array = array_within(CacheConfig { memory_bytes, ..CacheConfig::default() }, &metrics, None);
+    let data = array.spec().data;
+    let whole = 0..u64::try_from(data.n_voxels()).unwrap() * 2;
+    let expected = read_bytes(&self::array(), data, Channels::One(0), whole.clone());
+    let most_held = std::thread::scope(|scope| {
+        let read = || assert!(read_bytes(&array, data, Channels::One(0), whole.clone()) == expected);
+        let reader = scope.spawn(move || (0..20).for_each(|_| read()));
+        let mut most = 0;
+        while !reader.is_finished() {
+            most = most.max(metrics.get(crate::metrics::Counter::CacheHeldBytes));
+        }
+        most
+    });
+    assert!(most_held <= memory_bytes as u64, "{most_held} bytes were held");
+}
+
     let spec = boxed.spec();
     assert_eq!((spec.name.as_str(), spec.data, spec.levels.len()), ("part", wanted, 1));
     assert_eq!((spec.origin(), spec.levels[0].shape), (wanted.begin(), wanted.shape()));
