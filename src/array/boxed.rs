@@ -21,7 +21,6 @@ pub struct BoxedArray {
     /// Which level of the base.
     level: usize,
     spec: ArraySpec,
-    scale: Scale,
 }
 
 /// A box that cannot be shown.
@@ -62,8 +61,8 @@ impl BoxedArray {
             stored: grid.voxels_of(grid.block_range(wanted.intersect(stored))),
         };
         let voxel_size = whole.voxel_size.at_scale(scale);
-        let spec = ArraySpec { name, voxel_size, data: wanted, levels: vec![cut], ..whole.clone() };
-        Ok(Self { base, level, spec, scale })
+        let spec = ArraySpec { name, voxel_size, finest: scale, data: wanted, levels: vec![cut], ..whole.clone() };
+        Ok(Self { base, level, spec })
     }
 
     /// `attrs.json`: what the base says, of the box.
@@ -83,7 +82,7 @@ impl BoxedArray {
             "box": {"begin": self.spec.data.begin().axes(), "end": self.spec.data.end().axes()},
             "block_shape": level.block_shape.axes(),
             "levels": [{
-                "path": "s0", "scale": self.scale.0, "shape": level.shape.axes(), "voxel_size": size.nm(),
+                "path": "s0", "scale": self.spec.finest.0, "shape": level.shape.axes(), "voxel_size": size.nm(),
                 "offset": roi.offset(), "source": level.source,
             }],
             "levels_left_out": [],
@@ -107,7 +106,7 @@ impl ReadVoxels for BoxedArray {
 
     fn read_bytes(&self, wanted: VoxelBytes, then: ThenBytes) {
         if wanted.level != 0 {
-            return then(Err(Error::NoSuchScale(self.scale)));
+            return then(Err(Error::NoSuchScale(self.spec.finest)));
         }
         // What a chunk holds beyond the box is padding.
         self.base.read_bytes_within(self.spec.data, VoxelBytes { level: self.level, ..wanted }, then);

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
 
-use crate::cache::{BlockCache, BlockRequest, Blocks, FetchError, SourceId};
+use crate::cache::{BlockCache, BlockRequest, Blocks, FetchError, Reader, SourceId};
 use crate::dvid::{Freshness, View};
 use crate::geometry::{BlockIndex, Coordinate, Grid, Roi, Scale, VoxelBox, VoxelSize};
 use crate::voxels::{AnyArray, Dtype, Volume, Voxel};
@@ -13,9 +13,10 @@ use crate::voxels::{AnyArray, Dtype, Volume, Voxel};
 use super::assemble::{Target, parts, place};
 use super::data_view::DataView;
 use super::error::{Error, MetadataError, NoSuchModule};
+use super::file_read::FileRead;
 use super::neuroglancer;
 use super::read_voxels::{Channels, ReadVoxels, ThenBytes, VoxelBytes};
-use super::spec::{ArrayKind, ArraySpec};
+use super::spec::{ArrayKind, ArraySpec, Level};
 use super::traits::{Array, Axis};
 use super::window::voxels_of_bytes;
 
@@ -175,11 +176,7 @@ impl DvidArray {
         let mut bytes = vec![0; n_bytes];
         let level = &self.parts.spec.levels[index];
         let grid = Grid::new(level.block_shape).ok_or(Error::NoSuchScale(scale))?;
-        // Not all at once: the blocks of a whole region, and even those of one plane, may be many times the cache.
-        let block_voxels = usize::try_from(level.block_shape.product()).unwrap_or(usize::MAX);
-        let block_bytes = block_voxels.saturating_mul(dtype.itemsize() * self.parts.spec.n_channels());
-        let most_blocks = self.parts.cache.part_bytes() / block_bytes;
-        for part in parts(wanted.intersect(level.stored), grid, most_blocks) {
+        for part in parts(wanted.intersect(level.stored), grid, self.most_blocks(level)) {
             let needed = self.needed(index, part);
             let blocks = self.get_blocking(index, &needed)?;
             for (channel, plane) in channels.clone().zip(bytes.chunks_exact_mut(plane_bytes.max(1))) {
@@ -234,26 +231,35 @@ impl DvidArray {
     pub(super) fn read_bytes_within(&self, bounds: VoxelBox, wanted: VoxelBytes, then: ThenBytes) {
         let VoxelBytes { level: index, file_box, channels, window } = wanted;
         let level = self.parts.spec.levels[index].clone();
-        let part = voxels_of_bytes(file_box, self.dtype().itemsize() * channels.n_here(), &window).intersect(bounds);
-        let needed = self.needed(index, part);
+        let wanted = voxels_of_bytes(file_box, self.dtype().itemsize() * channels.n_here(), &window);
+        let wanted = wanted.intersect(bounds).intersect(level.stored);
         let to_usize = |n: u64| usize::try_from(n).expect("a window lies in a file of this machine's size");
         let window = to_usize(window.start)..to_usize(window.end);
-        if needed.is_empty() {
-            return then(Ok(vec![0; window.len()]));
-        }
-        let name = self.name().to_owned();
-        let request = self.request(index, &needed);
-        self.parts.cache.get_many(
-            request,
-            Box::new(move |blocks| {
-                then(blocks.map_err(|source| Error::Fetch { array: name, source }).map(|blocks| {
-                    let mut bytes = vec![0; window.len()];
-                    let target = Target { bytes: &mut bytes, file_box, window };
-                    place(&level, (&needed, &blocks), part, channels, target);
-                    bytes
-                }));
-            }),
-        );
+        let bytes = vec![0; window.len()];
+        let Some(grid) = Grid::new(level.block_shape).filter(|_| !wanted.is_empty()) else { return then(Ok(bytes)) };
+        let read = FileRead {
+            name: self.name().to_owned(),
+            cache: Arc::clone(&self.parts.cache),
+            parts: Box::new(parts(wanted, grid, self.most_blocks(&level))),
+            level,
+            grid,
+            request: self.request(index, &[]),
+            file_box,
+            channels,
+            window,
+            bytes,
+            reader: Reader::current().unwrap_or_default(),
+            then,
+        };
+        Box::new(read).go_on();
+    }
+
+    /// So many blocks of a level are read at once: those of a whole region, and even of one plane, may be many times the
+    /// cache.
+    fn most_blocks(&self, level: &Level) -> usize {
+        let block_voxels = usize::try_from(level.block_shape.product()).unwrap_or(usize::MAX);
+        let block_bytes = block_voxels.saturating_mul(self.dtype().itemsize() * self.parts.spec.n_channels());
+        self.parts.cache.part_bytes() / block_bytes.max(1)
     }
 
     fn level(&self, scale: Scale) -> Result<usize, Error> {

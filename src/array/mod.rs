@@ -1,7 +1,8 @@
 //! `DvidArray`: the attributes of an array, and its voxels put together from blocks.
 //!
 //! Reading order: what an array is like (`spec`), which levels it has (`levels`, `probe`), how it describes itself
-//! (`attrs`, `neuroglancer`), how its voxels are read (`window`, `assemble`, `dvid_array`), and all arrays of a node (`catalog`).
+//! (`attrs`, `neuroglancer`), how its voxels are read (`window`, `assemble`, `file_read`,
+//! `dvid_array`), and all arrays of a node (`catalog`).
 
 mod assemble;
 mod attrs;
@@ -10,6 +11,7 @@ mod catalog;
 mod data_view;
 mod dvid_array;
 mod error;
+mod file_read;
 mod levels;
 mod names;
 mod neuroglancer;

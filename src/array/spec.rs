@@ -73,6 +73,8 @@ pub struct ArraySpec {
     pub kind: ArrayKind,
     /// The size of a voxel of level 0 in nanometers, zyx.
     pub voxel_size: VoxelSize,
+    /// The scale of DVID that level 0 has: another than full resolution for a box of a coarse one.
+    pub finest: Scale,
     /// The data's true box in DVID voxels of level 0.
     pub data: VoxelBox,
     /// Level 0 first; each next is half as fine.
@@ -155,7 +157,7 @@ impl ArraySpec {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { name, view, dtype, channels: None, kind, voxel_size, data, levels })
+        Ok(Self { name, view, dtype, channels: None, kind, voxel_size, finest: Scale::FULL, data, levels })
     }
 
     /// The same array with an axis for so many channels, if any.

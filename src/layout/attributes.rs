@@ -20,13 +20,16 @@ pub(super) fn corner_nm(spec: &ArraySpec) -> [f64; 3] {
     std::array::from_fn(|axis| origin[axis] as f64 * voxel_size[axis])
 }
 
-/// Where OME and COSEM place the centre of voxel 0 of a level, in nanometers: for level 0 at the corner of the array.
+/// Where OME and COSEM place the centre of voxel 0 of a level, in nanometers: at full resolution at the corner of the
+/// array.
 ///
-/// A voxel of a coarse level covers 2^s fine ones, and its centre lies in the middle of theirs.
+/// A voxel of a coarse level covers 2^s fine ones, and its centre lies in the middle of theirs: also in a box of that
+/// level alone, which lies where the level itself lies.
 #[allow(clippy::cast_precision_loss)] // a factor is at most 2^20
 pub(super) fn centre_nm(spec: &ArraySpec, level: &Level) -> [f64; 3] {
     let (corner, voxel_size) = (corner_nm(spec), spec.voxel_size.nm());
-    let middle = (level.scale.factor() as f64 - 1.0) / 2.0;
+    let finest = spec.finest.factor() as f64;
+    let middle = (level.scale.factor() as f64 * finest - 1.0) / 2.0 / finest;
     std::array::from_fn(|axis| corner[axis] + middle * voxel_size[axis])
 }
 

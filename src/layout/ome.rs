@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::array::{ArrayKind, ArraySpec, Level};
 
-use super::attributes::{AXIS_NAMES, path_of};
+use super::attributes::{AXIS_NAMES, centre_nm, path_of};
 
 /// One image, or one set of labels, at all its levels.
 #[derive(Serialize)]
@@ -76,15 +76,9 @@ impl ImageLabel {
 }
 
 impl Dataset {
-    #[allow(clippy::cast_precision_loss)] // origins stay far below 2^53
     fn of(spec: &ArraySpec, index: usize, level: &Level) -> Self {
-        let finest = spec.voxel_size.nm();
-        let origin = spec.origin().axes();
-        let factor = level.scale.factor() as f64;
-        // A voxel of a coarse level covers 2^s fine ones, and its centre lies in the middle of theirs.
-        let centre = (factor - 1.0) / 2.0;
         let scale = spec.voxel_size.at_scale(level.scale).nm();
-        let translation = (0..3).map(|axis| origin[axis] as f64 * finest[axis] + centre * finest[axis]);
+        let translation = centre_nm(spec, level);
         // A channel has neither size nor place.
         let channel = |value: f64| spec.channels.map(|_| value);
         Self {

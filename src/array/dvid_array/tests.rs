@@ -86,10 +86,15 @@ fn array_of(channels: Option<usize>) -> DvidArray {
 }
 
 fn array_within(config: CacheConfig, metrics: &Arc<Metrics>, channels: Option<usize>) -> DvidArray {
+    array_with_levels(config, metrics, channels, 1)
+}
+
+/// All levels have one source, whose voxels follow from their numbers at each.
+fn array_with_levels(config: CacheConfig, metrics: &Arc<Metrics>, channels: Option<usize>, n_levels: u8) -> DvidArray {
     let cache = BlockCache::new(config, Arc::clone(metrics));
     let source = cache.add_source(Arc::new(PureSource(channels)));
     let data = VoxelBox::new(Coordinate::new(-3, 2, -17), Coordinate::new(19, 23, 30)).unwrap();
-    let levels = vec![LevelSource { source: "pure".into(), block_shape: BLOCK, extents: None }];
+    let levels = vec![LevelSource { source: "pure".into(), block_shape: BLOCK, extents: None }; n_levels.into()];
     let kind = (Dtype::Uint16, ArrayKind::Image);
     let size = VoxelSize::new([40.0, 4.0, 3.2]).unwrap();
     let spec = ArraySpec::new("pure".into(), View::Stored, kind, size, data, levels).unwrap();
@@ -97,7 +102,7 @@ fn array_within(config: CacheConfig, metrics: &Arc<Metrics>, channels: Option<us
         spec: spec.with_channels(channels).unwrap(),
         source: Source { server: "http://x".into(), uuid: "ab".into(), name: "pure".into() },
         freshness: Freshness::Forever,
-        levels: vec![LevelBlocks { source, scale: Scale::FULL }],
+        levels: (0..n_levels).map(|scale| LevelBlocks { source, scale: Scale(scale) }).collect(),
         cache,
         info: json!({"Base": {}}).as_object().unwrap().clone(),
         described: Map::new(),
@@ -278,6 +283,26 @@ fn a_read_of_any_extent_stays_within_the_budget() {
 }
 
 #[test]
+fn a_window_over_any_number_of_blocks_stays_within_the_budget() {
+    let metrics = Arc::new(Metrics::default());
+    let memory_bytes = 16 << 10;
+    let array = array_within(CacheConfig { memory_bytes, ..CacheConfig::default() }, &metrics, None);
+    let data = array.spec().data;
+    let whole = 0..u64::try_from(data.n_voxels()).unwrap() * 2;
+    let expected = read_bytes(&self::array(), data, Channels::One(0), whole.clone());
+    let most_held = std::thread::scope(|scope| {
+        let read = || assert!(read_bytes(&array, data, Channels::One(0), whole.clone()) == expected);
+        let reader = scope.spawn(move || (0..20).for_each(|_| read()));
+        let mut most = 0;
+        while !reader.is_finished() {
+            most = most.max(metrics.get(crate::metrics::Counter::CacheHeldBytes));
+        }
+        most
+    });
+    assert!(most_held <= memory_bytes as u64, "{most_held} bytes were held");
+}
+
+#[test]
 fn a_box_is_an_array_of_its_own_whose_padding_is_zero() {
     let array = Arc::new(array());
     let wanted = VoxelBox::new(Coordinate::new(-1, 5, -10), Coordinate::new(11, 21, 25)).unwrap();
@@ -298,6 +323,22 @@ fn a_box_is_an_array_of_its_own_whose_padding_is_zero() {
     let described = boxed.described();
     assert_eq!(described["box"], json!({"begin": [-1, 5, -10], "end": [11, 21, 25]}));
     assert_eq!((&described["name"], &described["shape"]), (&json!("part"), &json!([12, 16, 35])));
+}
+
+#[test]
+fn a_box_of_a_coarse_scale_has_that_scales_voxels_and_lies_where_they_lie() {
+    let array = Arc::new(array_with_levels(CacheConfig::default(), &Arc::default(), None, 3));
+    let wanted = VoxelBox::new(Coordinate::new(-1, 1, -5), Coordinate::new(4, 5, 6)).unwrap();
+    let boxed = crate::array::BoxedArray::new(Arc::clone(&array), "part".into(), Scale(2), wanted).unwrap();
+    let (spec, whole) = (boxed.spec(), &array.spec().levels[2]);
+    assert_eq!((spec.finest, spec.levels[0].scale, spec.origin()), (Scale(2), Scale::FULL, wanted.begin()));
+    assert_eq!(spec.voxel_size, array.voxel_size().at_scale(Scale(2)));
+    let expected: Vec<u8> = wanted.indices().flat_map(|voxel| model(0, voxel, whole.stored).to_le_bytes()).collect();
+    let (send, receive) = mpsc::channel();
+    let window = 0..expected.len() as u64;
+    let wanted_bytes = VoxelBytes { level: 0, file_box: wanted, channels: Channels::One(0), window };
+    boxed.read_bytes(wanted_bytes, Box::new(move |bytes| send.send(bytes).unwrap()));
+    assert_eq!(receive.recv().unwrap().unwrap(), expected);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::super::chunk_grid::ChunkNode;
 use super::super::test_support::{check_text, documents, gray, labels, rgba, running_example, teravoxels};
 use super::*;
 use crate::array::ArrayKind;
+use crate::geometry::Scale;
 use crate::voxels::Dtype;
 
 const GOLDEN_ZATTRS: &str = r#"{"multiscales": [{"name": "grayscale",
@@ -29,6 +30,19 @@ fn the_running_example_is_written_as_described() {
     check_text(&array_attrs(&gray(), 1), GOLDEN_S1_ZATTRS);
     let s3: Value = serde_json::from_slice(&array(&gray(), 3, 64)).unwrap();
     assert_eq!(s3["shape"], serde_json::json!([35, 142, 81]));
+}
+
+#[test]
+fn a_box_of_a_coarse_level_lies_where_that_level_lies() {
+    let whole = gray();
+    let level = Level { scale: Scale::FULL, ..whole.levels[2].clone() };
+    let voxel_size = whole.voxel_size.at_scale(Scale(2));
+    let cut = ArraySpec { voxel_size, finest: Scale(2), levels: vec![level], ..whole.clone() };
+    let transformations = |spec, level: usize| {
+        let ome: Value = serde_json::from_slice(&group_attrs(spec)).unwrap();
+        ome["multiscales"][0]["datasets"][level]["coordinateTransformations"].clone()
+    };
+    assert_eq!(transformations(&cut, 0), transformations(&whole, 2));
 }
 
 #[test]
