@@ -33,7 +33,8 @@ const IDLE: Duration = Duration::from_millis(20);
 /// One thing that is measured.
 struct Case {
     name: &'static str,
-    instance: &'static str,
+    /// The instance, and its directory that is read.
+    of: (&'static str, &'static str),
     delay_ms: u64,
     readers: usize,
     access: Access,
@@ -53,20 +54,24 @@ enum Access {
 
 const fn case(
     name: &'static str,
-    instance: &'static str,
+    of: (&'static str, &'static str),
     delay_ms: u64,
     readers: usize,
     access: Access,
     bar: Option<f64>,
 ) -> Case {
-    Case { name, instance, delay_ms, readers, access, bar }
+    Case { name, of, delay_ms, readers, access, bar }
 }
 
-const GRAY: &str = "grayscale";
-const LABELS: &str = "segmentation";
+/// Chunk files of 64^3 voxels: the kernel opens and reads each anew.
+const GRAY: (&str, &str) = ("grayscale", "volume.zarr");
+const LABELS: (&str, &str) = ("segmentation", "volume.zarr");
+/// Files of 16 MiB, in which what is read in order is a run of bytes.
+const LARGE_FILES: (&str, &str) = ("grayscale", mounted::LARGE);
 
 const CASES: &[Case] = &[
-    case("gray, cold sequential, 4 ms a request", GRAY, 4, 1, Access::Sequential, Some(0.7)),
+    case("gray, cold sequential in large files, 4 ms", LARGE_FILES, 4, 1, Access::Sequential, Some(0.7)),
+    case("gray, cold sequential, 4 ms a request", GRAY, 4, 1, Access::Sequential, None),
     case("gray, cold sequential, 1 ms a request", GRAY, 1, 1, Access::Sequential, None),
     case("gray, cold sequential, no delay", GRAY, 0, 1, Access::Sequential, None),
     case("labels, cold sequential, 4 ms a request", LABELS, 4, 1, Access::Sequential, None),
@@ -80,7 +85,7 @@ const CASES: &[Case] = &[
 
 /// Bytes of the voxels of these chunks.
 fn bytes_of(case: &Case, chunks: &[Chunk]) -> u64 {
-    let per_voxel = if case.instance == LABELS { 8 } else { 1 };
+    let per_voxel = if case.of == LABELS { 8 } else { 1 };
     chunks.len() as u64 * 64 * 64 * 64 * per_voxel
 }
 
@@ -123,7 +128,7 @@ impl Bench {
     fn rehearse(&mut self, case: &'static Case, chunks: &[Chunk]) -> Outcome<()> {
         self.demo.set_delay(Duration::ZERO);
         let mount = Mounted::open(&self.program, &self.url(), MEMORY_MIB)?;
-        mount.read(case.instance, chunks, 1)?;
+        mount.read(case.of, chunks, 1)?;
         self.wait_until_idle()?;
         self.report.memory(mount.close()?);
         Ok(())
@@ -139,20 +144,20 @@ impl Bench {
 
     fn sequential(&mut self, case: &'static Case) -> Outcome<()> {
         let chunks = region();
-        let direct = Direct::open(&self.url(), case.instance, 4)?;
+        let direct = Direct::open(&self.url(), case.of.0, 4)?;
         self.rehearse(case, &chunks)?;
         self.demo.set_delay(Duration::from_millis(case.delay_ms));
         let mount = Mounted::open(&self.program, &self.url(), MEMORY_MIB)?;
         let before = self.demo.requests().len();
-        let mounted = mount.read(case.instance, &chunks, 1)?;
-        let asked = self.voxel_requests(case.instance, before);
+        let mounted = mount.read(case.of, &chunks, 1)?;
+        let asked = self.voxel_requests(case.of.0, before);
         self.report.memory(mount.close()?);
         self.wait_until_idle()?;
         let boxes = plan::boxes(&asked)?;
         let (inside, beyond) = plan::within(&boxes, &chunks);
         let before = self.demo.requests().len();
         let direct_time = direct.fetch_boxes(&inside, 4)?;
-        let repeated = self.voxel_requests(case.instance, before).len();
+        let repeated = self.voxel_requests(case.of.0, before).len();
         let is_void = repeated != inside.len() || !plan::each_once(&inside, &chunks);
         self.report.add(
             case.name,
@@ -171,17 +176,17 @@ impl Bench {
 
     fn random(&mut self, case: &'static Case, seed: u64) -> Outcome<()> {
         let chunks = random_chunks(seed);
-        let direct = Direct::open(&self.url(), case.instance, case.readers)?;
+        let direct = Direct::open(&self.url(), case.of.0, case.readers)?;
         self.demo.set_delay(Duration::ZERO);
         direct.fetch_chunks(&chunks, case.readers)?;
         self.demo.set_delay(Duration::from_millis(case.delay_ms));
         let before = self.demo.requests().len();
         let direct_time = direct.fetch_chunks(&chunks, case.readers)?;
-        let asked_direct = self.voxel_requests(case.instance, before).len();
+        let asked_direct = self.voxel_requests(case.of.0, before).len();
         let mount = Mounted::open(&self.program, &self.url(), MEMORY_MIB)?;
         let before = self.demo.requests().len();
-        let mounted = mount.read(case.instance, &chunks, case.readers)?;
-        let asked = self.voxel_requests(case.instance, before).len();
+        let mounted = mount.read(case.of, &chunks, case.readers)?;
+        let asked = self.voxel_requests(case.of.0, before).len();
         self.report.memory(mount.close()?);
         let is_void = asked != asked_direct;
         self.report.add(
@@ -203,11 +208,11 @@ impl Bench {
         let chunks: Vec<Chunk> = region();
         self.demo.set_delay(Duration::ZERO);
         let mount = Mounted::open(&self.program, &self.url(), MEMORY_MIB)?;
-        mount.read(case.instance, &chunks, 1)?;
-        let copies = tmpfs_copy(&mount.files(case.instance, &chunks))?;
+        mount.read(case.of, &chunks, 1)?;
+        let copies = tmpfs_copy(&mount.files(case.of, &chunks))?;
         let before = (self.demo.requests().len(), mount.counter("fuse_reads")?);
-        let mounted = mount.read(case.instance, &chunks, 1)?;
-        let asked = self.voxel_requests(case.instance, before.0).len();
+        let mounted = mount.read(case.of, &chunks, 1)?;
+        let asked = self.voxel_requests(case.of.0, before.0).len();
         let reads = mount.counter("fuse_reads")?.saturating_sub(before.1);
         let direct_time = mounted::read_files(&copies.files(), 1)?;
         self.report.memory(mount.close()?);

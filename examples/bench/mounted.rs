@@ -1,17 +1,22 @@
 //! Reads through a mount of its own daemon, as a program does: the chunk files of a Zarr array.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dvidfs::geometry::Coordinate;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::Outcome;
 use super::plan::Chunk;
+
+/// The tree whose chunks have 256^3 voxels.
+pub(crate) const LARGE: &str = "volume-c256.zarr";
 
 /// No read of this bench takes so long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -42,16 +47,21 @@ impl Mounted {
     }
 
     /// The files of chunks, in their order. Labels are read as supervoxels, which is how they are stored.
-    pub(crate) fn files(&self, instance: &str, chunks: &[Chunk]) -> Vec<PathBuf> {
+    pub(crate) fn files(&self, (instance, tree): (&str, &str), chunks: &[Chunk]) -> Vec<PathBuf> {
         let home = self.place.path().join(instance);
         let view = if home.join("supervoxels").exists() { home.join("supervoxels") } else { home };
-        let level = view.join("volume.zarr/s0");
-        chunks.iter().map(|chunk| level.join(format!("{}/{}/{}", chunk.0.z(), chunk.0.y(), chunk.0.x()))).collect()
+        let level = view.join(tree).join("s0");
+        // Blocks of the demo data are chunks of 64^3; of those of 256^3 the ones that hold them, each once.
+        let edge = if tree == LARGE { 4 } else { 1 };
+        let mut indices: Vec<_> = chunks.iter().map(|chunk| chunk.0.div_floor(Coordinate::splat(edge))).collect();
+        let mut seen = HashSet::new();
+        indices.retain(|&index| seen.insert(index));
+        indices.iter().map(|index| level.join(format!("{}/{}/{}", index.z(), index.y(), index.x()))).collect()
     }
 
     /// Reads all chunks by so many readers. The time it took.
-    pub(crate) fn read(&self, instance: &str, chunks: &[Chunk], readers: usize) -> Outcome<Duration> {
-        read_files(&self.files(instance, chunks), readers)
+    pub(crate) fn read(&self, of: (&str, &str), chunks: &[Chunk], readers: usize) -> Outcome<Duration> {
+        read_files(&self.files(of, chunks), readers)
     }
 
     /// A counter of the daemon.
