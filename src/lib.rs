@@ -1,4 +1,4 @@
-//! Mounts one node (version) of a DVID server as a read-only directory tree of Zarr arrays, and reads it as arrays.
+//! Mounts one node (version) of a DVID server as a read-only directory tree of array files, and reads it as arrays.
 //!
 //! The house, from the top floor down; each imports only floors below it:
 //!

@@ -44,7 +44,7 @@ struct Case {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
-    /// Chunk files in order, x fastest; direct repeats the requests that the mount made.
+    /// A whole volume in order, x fastest; direct repeats the requests that the mount made.
     Sequential,
     /// Chunk files far apart; direct asks for one block a chunk.
     Random,
@@ -90,21 +90,28 @@ fn bytes_of(case: &Case, chunks: &[Chunk]) -> u64 {
 }
 
 struct Bench {
-    demo: Demo,
+    /// One of volumes without end, and one of a volume that is read from its first voxel to its last.
+    demos: [Demo; 2],
+    /// Which of them the present case is about.
+    current: usize,
     program: PathBuf,
     report: Report,
 }
 
 impl Bench {
+    fn demo(&self) -> &Demo {
+        &self.demos[self.current]
+    }
+
     fn url(&self) -> String {
-        format!("{}/{}", self.demo.origin(), self.demo.dataset().root())
+        format!("{}/{}", self.demo().origin(), self.demo().dataset().root())
     }
 
     /// Requests for voxels of an instance since the log had `from` lines.
     fn voxel_requests(&self, instance: &str, from: usize) -> Vec<String> {
         let part = format!("/{instance}/");
         let is_voxels = |line: &String| line.contains(&part) && line.contains("blocks");
-        self.demo.requests().split_off(from).into_iter().filter(is_voxels).collect()
+        self.demo().requests().split_off(from).into_iter().filter(is_voxels).collect()
     }
 
     /// Waits until the server is idle: what was fetched ahead in vain must not cost the next reader.
@@ -112,7 +119,7 @@ impl Bench {
         let start = Instant::now();
         let mut busy = start;
         while busy.elapsed() < IDLE {
-            if self.demo.in_flight().0 > 0 {
+            if self.demo().in_flight().0 > 0 {
                 busy = Instant::now();
             }
             if start.elapsed() > mounted::LIMIT {
@@ -126,7 +133,7 @@ impl Bench {
     /// Reads through a mount without measuring. The server makes its blocks when they are first asked for, those that
     /// are fetched ahead too, which takes much longer than to send them: a real server has them stored.
     fn rehearse(&mut self, case: &'static Case, chunks: &[Chunk]) -> Outcome<()> {
-        self.demo.set_delay(Duration::ZERO);
+        self.demo().set_delay(Duration::ZERO);
         let mount = Mounted::open(&self.program, &self.url(), MEMORY_MIB)?;
         mount.read(case.of, chunks, 1)?;
         self.wait_until_idle()?;
@@ -135,6 +142,7 @@ impl Bench {
     }
 
     fn run(&mut self, case: &'static Case, seed: u64) -> Outcome<()> {
+        self.current = usize::from(case.access == Access::Sequential);
         match case.access {
             Access::Sequential => self.sequential(case),
             Access::Random => self.random(case, seed),
@@ -146,16 +154,16 @@ impl Bench {
         let chunks = region();
         let direct = Direct::open(&self.url(), case.of.0, 4)?;
         self.rehearse(case, &chunks)?;
-        self.demo.set_delay(Duration::from_millis(case.delay_ms));
+        self.demo().set_delay(Duration::from_millis(case.delay_ms));
         let mount = Mounted::open(&self.program, &self.url(), MEMORY_MIB)?;
-        let before = self.demo.requests().len();
+        let before = self.demo().requests().len();
         let mounted = mount.read(case.of, &chunks, 1)?;
         let asked = self.voxel_requests(case.of.0, before);
         self.report.memory(mount.close()?);
         self.wait_until_idle()?;
         let boxes = plan::boxes(&asked)?;
         let (inside, beyond) = plan::within(&boxes, &chunks);
-        let before = self.demo.requests().len();
+        let before = self.demo().requests().len();
         let direct_time = direct.fetch_boxes(&inside, 4)?;
         let repeated = self.voxel_requests(case.of.0, before).len();
         let is_void = repeated != inside.len() || !plan::each_once(&inside, &chunks);
@@ -177,14 +185,14 @@ impl Bench {
     fn random(&mut self, case: &'static Case, seed: u64) -> Outcome<()> {
         let chunks = random_chunks(seed);
         let direct = Direct::open(&self.url(), case.of.0, case.readers)?;
-        self.demo.set_delay(Duration::ZERO);
+        self.demo().set_delay(Duration::ZERO);
         direct.fetch_chunks(&chunks, case.readers)?;
-        self.demo.set_delay(Duration::from_millis(case.delay_ms));
-        let before = self.demo.requests().len();
+        self.demo().set_delay(Duration::from_millis(case.delay_ms));
+        let before = self.demo().requests().len();
         let direct_time = direct.fetch_chunks(&chunks, case.readers)?;
         let asked_direct = self.voxel_requests(case.of.0, before).len();
         let mount = Mounted::open(&self.program, &self.url(), MEMORY_MIB)?;
-        let before = self.demo.requests().len();
+        let before = self.demo().requests().len();
         let mounted = mount.read(case.of, &chunks, case.readers)?;
         let asked = self.voxel_requests(case.of.0, before).len();
         self.report.memory(mount.close()?);
@@ -206,11 +214,11 @@ impl Bench {
 
     fn warm(&mut self, case: &'static Case) -> Outcome<()> {
         let chunks: Vec<Chunk> = region();
-        self.demo.set_delay(Duration::ZERO);
+        self.demo().set_delay(Duration::ZERO);
         let mount = Mounted::open(&self.program, &self.url(), MEMORY_MIB)?;
         mount.read(case.of, &chunks, 1)?;
         let copies = tmpfs_copy(&mount.files(case.of, &chunks))?;
-        let before = (self.demo.requests().len(), mount.counter("fuse_reads")?);
+        let before = (self.demo().requests().len(), mount.counter("fuse_reads")?);
         let mounted = mount.read(case.of, &chunks, 1)?;
         let asked = self.voxel_requests(case.of.0, before.0).len();
         let reads = mount.counter("fuse_reads")?.saturating_sub(before.1);
@@ -239,8 +247,11 @@ fn main() -> Outcome<()> {
     let program = PathBuf::from(words.next().ok_or("usage: bench DVIDFS [REPETITIONS [PART-OF-A-NAME]]")?);
     let repetitions: u64 = words.next().map_or(Ok(5), |word| word.parse())?;
     let part = words.next().unwrap_or_default();
-    let demo = Demo::start(DemoOptions { dataset: Dataset::large(), ..DemoOptions::default() })?;
-    let mut bench = Bench { demo, program, report: Report::default() };
+    let start = |dataset| Demo::start(DemoOptions { dataset, ..DemoOptions::default() });
+    let whole =
+        |dataset: Dataset, (name, _): (&str, &str)| dataset.with(name, |spec| spec.data = plan::region_voxels());
+    let demos = [start(Dataset::large())?, start(whole(whole(Dataset::large(), GRAY), LABELS))?];
+    let mut bench = Bench { demos, current: 0, program, report: Report::default() };
     let mut order: Vec<usize> = (0..CASES.len()).filter(|&n| CASES[n].name.contains(&part)).collect();
     for repetition in 0..repetitions {
         plan::shuffle(&mut order, repetition);

@@ -21,6 +21,11 @@ pub(crate) fn region() -> Vec<Chunk> {
     whole_region().blocks().collect()
 }
 
+/// Its voxels.
+pub(crate) fn region_voxels() -> VoxelBox {
+    VoxelBox::from_shape(Coordinate::ZERO, REGION * Coordinate::splat(SIDE)).expect("no axis of the region is negative")
+}
+
 fn whole_region() -> BlockBox {
     BlockBox(VoxelBox::from_shape(Coordinate::ZERO, REGION).expect("no axis of the region is negative"))
 }

@@ -35,7 +35,7 @@ const COMMANDS: [&str; 10] = ["mount", "umount", "unmount", "info", "demo", "hel
 #[command(
     name = "dvidfs",
     version,
-    about = "Mounts one node of a DVID server as a read-only directory tree of Zarr arrays",
+    about = "Mounts one node of a DVID server as a read-only directory tree of array files",
     override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs info SOURCE\n       dvidfs demo DIR",
     after_help = EXAMPLES
 )]

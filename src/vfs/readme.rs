@@ -8,7 +8,11 @@ use super::contents::InstanceFiles;
 use super::names::escape;
 
 /// The text of README.txt.
-pub(super) fn readme(source: &str, instances: &[InstanceFiles], layouts: &LayoutOptions) -> String {
+pub(super) fn readme(
+    source: &str,
+    (instances, has_boxes): (&[InstanceFiles], bool),
+    layouts: &LayoutOptions,
+) -> String {
     let mut lines: Vec<String> = instances.iter().map(line_of).collect();
     lines.sort();
     let example = instances.iter().filter_map(rank).min().map(|(_, name)| name);
@@ -19,6 +23,9 @@ pub(super) fn readme(source: &str, instances: &[InstanceFiles], layouts: &Layout
     );
     text += "  node.json   which server and version this is, its history and its instances\n";
     text += "  .dvidfs/    how this mount is doing: stats.json, metrics, errors.jsonl, config.json\n\n";
+    if has_boxes {
+        text += "  boxes/      boxes of instances that were asked for: index 0 is the box's first voxel\n\n";
+    }
     text += "Each other directory is one data instance:\n\n";
     text += "  info                        DVID's own description\n";
     text += "  attrs.json                  shape, voxel size (nm), offset, levels, and what was left out and why\n";

@@ -142,7 +142,7 @@ impl VirtualFs {
     /// If two instances come to one name, or there are more files than inode numbers.
     pub fn new(contents: Contents) -> Result<Self, BuildError> {
         let Contents { source, node, config, updated_s, instances, boxes, layouts, stats, metrics } = contents;
-        let root = RootFiles { readme: readme(&source, &instances, &layouts), node, config };
+        let root = RootFiles { readme: readme(&source, (&instances, !boxes.is_empty()), &layouts), node, config };
         let tree = Arc::new(build(root, instances, boxes, &layouts)?);
         let (total_bytes, files) = tree.totals();
         let journal = Arc::new(Journal::default());

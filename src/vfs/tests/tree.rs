@@ -232,4 +232,7 @@ fn boxes_stand_in_a_directory_of_their_own() {
     assert_eq!(fs.lookup(find(&fs, "boxes").unwrap().ino, OsStr::new("..")).unwrap().0, root);
     assert!(find(&fs, "boxes/part/volume.zarr/s0/.zarray").is_ok() && find(&fs, "boxes/part/info").is_ok());
     assert!(matches!(find(&small_tree(), "boxes"), Err(Error::NoSuchName)));
+    let readme = |fs: &VirtualFs| read_all(fs, find(fs, "README.txt").unwrap().ino, 4096);
+    let tells = |text: Vec<u8>| String::from_utf8(text).unwrap().contains("  boxes/ ");
+    assert!(tells(readme(&fs)) && !tells(readme(&small_tree())));
 }
