@@ -113,7 +113,9 @@ def ome_zarr_py(layout):
 
         node = next(iter(Reader(parse_url(str(instance / layout)))()))
         size, centre = by_ome(node.metadata["coordinateTransformations"][k])
-        corner = tuple(c - (s - f) / 2 for c, s, f in zip(centre, size, by_ome(node.metadata["coordinateTransformations"][0])[0]))
+        # A voxel of scale s covers 2^s of the finest, and its centre lies in the middle of theirs.
+        scale = json.loads((instance / "attrs.json").read_text())["levels"][k]["scale"]
+        corner = tuple(c - (s - s / 2**scale) / 2 for c, s in zip(centre, size))
         return Opened(boxes_of(node.data[k]), size, corner)
 
     return read
