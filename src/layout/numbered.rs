@@ -2,26 +2,17 @@
 
 use std::ops::Range;
 
-use crate::array::{ArrayKind, ArraySpec, LevelSource};
-use crate::dvid::View;
-use crate::geometry::{Coordinate, VoxelBox, VoxelSize};
+use crate::array::{ArrayKind, ArraySpec};
+use crate::geometry::{Coordinate, VoxelBox};
 use crate::voxels::Dtype;
 
 use super::file::{Piece, VoxelFile};
-use super::test_support::file_bytes;
+use super::test_support::{file_bytes, spec};
 
 /// An image of 8 nm over this box in blocks of 64^3.
 pub(super) fn image(dtype: Dtype, n_levels: usize, begin: [i64; 3], end: [i64; 3]) -> ArraySpec {
-    let source = LevelSource { source: "grayscale".into(), block_shape: Coordinate::splat(64), extents: None };
     let data = VoxelBox::new(begin.into(), end.into()).unwrap();
-    let size = VoxelSize::new([8.0; 3]).unwrap();
-    let kind = (dtype, ArrayKind::Image);
-    ArraySpec::new("grayscale".into(), View::Stored, kind, size, data, vec![source; n_levels]).unwrap()
-}
-
-/// Data from (130, 1000, -70) to (280, 1130, 130), four levels.
-pub(super) fn running_example() -> ArraySpec {
-    image(Dtype::Uint8, 4, [130, 1000, -70], [280, 1130, 130])
+    spec(dtype, ArrayKind::Image, [8.0; 3], data, n_levels)
 }
 
 /// 58 teravoxels, eight levels.

@@ -8,7 +8,8 @@ use crate::voxels::Dtype;
 use super::file::{Piece, VoxelFile};
 use super::folder::{Document, Entry, Folder};
 
-fn spec(dtype: Dtype, kind: ArrayKind, voxel_size: [f64; 3], data: VoxelBox, n_levels: usize) -> ArraySpec {
+/// An array over this box in blocks of 64^3.
+pub(super) fn spec(dtype: Dtype, kind: ArrayKind, voxel_size: [f64; 3], data: VoxelBox, n_levels: usize) -> ArraySpec {
     let source = LevelSource { source: "grayscale".into(), block_shape: Coordinate::splat(64), extents: None };
     let size = VoxelSize::new(voxel_size).unwrap();
     ArraySpec::new("grayscale".into(), View::Stored, (dtype, kind), size, data, vec![source; n_levels]).unwrap()

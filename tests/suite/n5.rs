@@ -1,14 +1,13 @@
 //! `volume.n5` through a real mount, read by the Rust crate `n5`, against the pure function.
 
 use std::path::Path;
-use std::time::Duration;
 
 use ::n5::prelude::*;
 use ::n5::smallvec::smallvec;
-use dvidfs::demo::{Dataset, Demo, DemoOptions, InstanceSpec, Kind};
+use dvidfs::demo::Dataset;
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
-use crate::support::{Level, Mounted, can_mount, chunk_of, file_values, levels, time_limit};
+use crate::support::{Level, chunk_of, compare_views, file_values, levels};
 
 /// Every dtype, data below 0, blocks of 48^3 and 32^3, holes, several levels, fractional voxel sizes.
 const NAMES: [&str; 10] = ["aniso", "f32", "gray", "gray_1", "holes", "neg", "odd48", "seg48", "u16", "u32"];
@@ -75,23 +74,5 @@ fn check_view(place: &Path, dataset: &Dataset, bodies: bool) -> u128 {
 
 #[test]
 fn every_chunk_is_read_by_the_crate_n5() {
-    if !can_mount() {
-        return;
-    }
-    let _limit = time_limit(Duration::from_secs(240));
-    let demo = Demo::start(DemoOptions { dataset: Dataset::test().only(&NAMES), ..DemoOptions::default() }).unwrap();
-    let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0"]);
-    let specs: Vec<&InstanceSpec> = demo.dataset().instances().collect();
-    assert_eq!(specs.len(), NAMES.len());
-    let mut n_voxels = 0;
-    for spec in specs {
-        let place = mounted.root().join(&spec.name);
-        let labelmap = matches!(spec.kind, Kind::LabelMap(_));
-        n_voxels += check_view(&place, demo.dataset(), labelmap);
-        if labelmap {
-            n_voxels += check_view(&place.join("supervoxels"), demo.dataset(), false);
-        }
-    }
-    println!("{n_voxels} voxels compared");
-    assert!(n_voxels > 1_000_000, "{n_voxels}");
+    compare_views(&NAMES, check_view);
 }

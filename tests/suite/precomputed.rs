@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use dvidfs::demo::{Dataset, Demo, DemoOptions, Kind};
+use dvidfs::demo::Dataset;
 use dvidfs::geometry::{Coordinate, VoxelBox};
 use serde_json::Value;
 
-use crate::support::{Level, Mounted, can_mount, file_values, levels, time_limit};
+use crate::support::{Level, compare_views, file_values, levels};
 
 /// Data below 0, blocks of 48^3 and 32^3, holes, several levels, fractional voxel sizes, bodies.
 const NAMES: [&str; 8] = ["aniso", "f32", "gray", "gray_1", "holes", "neg", "odd48", "seg48"];
@@ -63,21 +62,5 @@ fn check_view(place: &Path, dataset: &Dataset, bodies: bool) -> u128 {
 
 #[test]
 fn every_chunk_inside_the_bounds_is_there_and_right() {
-    if !can_mount() {
-        return;
-    }
-    let _limit = time_limit(Duration::from_secs(240));
-    let demo = Demo::start(DemoOptions { dataset: Dataset::test().only(&NAMES), ..DemoOptions::default() }).unwrap();
-    let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0"]);
-    let mut n_voxels = 0;
-    for spec in demo.dataset().instances() {
-        let place = mounted.root().join(&spec.name);
-        let labelmap = matches!(spec.kind, Kind::LabelMap(_));
-        n_voxels += check_view(&place, demo.dataset(), labelmap);
-        if labelmap {
-            n_voxels += check_view(&place.join("supervoxels"), demo.dataset(), false);
-        }
-    }
-    println!("{n_voxels} voxels compared");
-    assert!(n_voxels > 1_000_000, "{n_voxels}");
+    compare_views(&NAMES, check_view);
 }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::numbered::{header, image, read, running_example, teravoxels, voxel_bytes};
+use super::super::numbered::{header, image, read, teravoxels, voxel_bytes};
+use super::super::test_support::gray;
 use super::*;
 use crate::geometry::VoxelSize;
 use crate::voxels::Dtype;
@@ -58,7 +59,7 @@ ElementDataFile = s0.raw
 
 #[test]
 fn the_running_example_is_written_as_described() {
-    let spec = running_example();
+    let spec = gray();
     assert_eq!(text(&spec, "s0.nhdr"), NHDR);
     assert_eq!(text(&spec, "s0.mhd"), MHD);
     let attached = nrrd_of(&spec, "s0.nrrd");
@@ -83,7 +84,7 @@ fn check_npy(spec: &ArraySpec, name: &str, dictionary: &str) {
 
 #[test]
 fn npy_headers_fill_a_page() {
-    let mut spec = running_example();
+    let mut spec = gray();
     check_npy(&spec, "s0.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (150, 130, 200), }");
     // A coarse level holds each voxel that the data touches: x from -35 to 65.
     check_npy(&spec, "s1.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (75, 65, 100), }");
@@ -116,7 +117,7 @@ fn every_type_has_its_names() {
 
 #[test]
 fn colours_are_one_more_axis() {
-    let mut spec = running_example();
+    let mut spec = gray();
     spec.channels = Some(4);
     let nhdr = NHDR
         .replace("\ndimension: 3", "\ndimension: 4")
@@ -130,7 +131,7 @@ fn colours_are_one_more_axis() {
 
 #[test]
 fn spacings_and_corners_are_those_of_the_level() {
-    let mut spec = running_example();
+    let mut spec = gray();
     spec.voxel_size = VoxelSize::new([0.5, 3.2, 4.0]).unwrap();
     let s1 = text(&spec, "s1.nhdr");
     assert!(s1.contains("\nspace directions: (8,0,0) (0,6.4,0) (0,0,1)\n"), "{s1}");

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::numbered::{header as first_bytes, image, read, running_example, teravoxels, voxel_bytes};
+use super::super::numbered::{header as first_bytes, image, read, teravoxels, voxel_bytes};
+use super::super::test_support::gray;
 use super::lookup3::lookup3;
 use super::*;
 use crate::geometry::{Coordinate, VoxelBox};
@@ -143,7 +144,7 @@ const S0: [(u8, u8, &str); 12] = [
 
 #[test]
 fn the_running_example_has_the_messages_that_libhdf5_writes() {
-    let metadata = metadata(&running_example());
+    let metadata = metadata(&gray());
     let links = links(&metadata);
     assert_eq!(links.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["s0", "s1", "s2", "s3"]);
     let expected = S0.map(|(kind, flags, hex)| from_libhdf5(kind, flags, hex));
@@ -165,7 +166,7 @@ fn the_running_example_has_the_messages_that_libhdf5_writes() {
 
 #[test]
 fn chunks_follow_level_by_level_from_pages_on() {
-    let spec = running_example();
+    let spec = gray();
     let metadata = metadata(&spec);
     // Chunks of each level, over shapes (280, 1136, 648), (140, 568, 324), (70, 284, 162) and (35, 142, 81).
     let n_chunks = [5 * 18 * 11, 3 * 9 * 6, 2 * 5 * 3, 3 * 2];
@@ -208,7 +209,7 @@ fn types_and_large_chunks_are_those_that_libhdf5_writes() {
 
 #[test]
 fn sizes_that_are_no_whole_nanometers_are_written_in_picometers() {
-    let mut spec = running_example();
+    let mut spec = gray();
     spec.voxel_size = crate::geometry::VoxelSize::new([0.5, 3.2, 4.0]).unwrap();
     let metadata = metadata(&spec);
     let s0 = messages(&metadata, links(&metadata)[0].1);
@@ -242,7 +243,7 @@ fn twenty_levels_stand_in_one_file() {
 
 #[test]
 fn what_hdf5_cannot_hold_is_left_out() {
-    let mut spec = running_example();
+    let mut spec = gray();
     spec.levels[2].chunk_shape = Coordinate::new(1 << 10, 1 << 11, 1 << 11);
     assert_eq!(file(&spec), Err(LeftOut::LargeChunk(4)));
     // Only the padding of the last chunks makes it too large.
