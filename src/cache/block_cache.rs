@@ -82,7 +82,7 @@ impl BlockCache {
         self.get_many(request, Box::new(move |blocks| drop(sender.send(blocks))));
         receiver.recv().unwrap_or_else(|_| {
             let source = abandoned("the read was dropped");
-            Err(FetchError { source, scale, block, attempts: 0, waited: since.elapsed() })
+            Err(FetchError { source, scale, block, attempts: 0, waited: since.elapsed(), gave_up: false })
         })
     }
 

@@ -1,7 +1,7 @@
 //! The duty of a fetch thread towards the blocks that it fetches: each lands or fails, whatever happens.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::dvid::{Block, Decision, Error, ErrorKind, Freshness, View, decide, jitter};
 use crate::metrics::Counter;
@@ -104,7 +104,8 @@ impl<'a> Claim<'a> {
         state.running.remove(&self.number);
         if is_away(error.kind()) {
             if state.breaker.unreachable(self.started) {
-                tracing::warn!(code = "breaker_open", cause = %error, "the server does not answer");
+                tracing::warn!(code = "server_lost", cause = %error, "the server does not answer");
+                tracing::info!(code = "breaker_open", "it is asked by one request at a time until it does");
             }
         } else if error.kind() != ErrorKind::Abandoned {
             answered(engine, &mut state);
@@ -149,7 +150,8 @@ impl Drop for Claim<'_> {
 /// The server answered. If it was away, everything that waited for it is asked for at once.
 pub(super) fn answered(engine: &Engine, state: &mut State) {
     if state.breaker.answered(Instant::now()) {
-        tracing::warn!(code = "breaker_closed", "the server answers again");
+        tracing::warn!(code = "server_back", "the server answers again");
+        tracing::info!(code = "breaker_closed", "all that waited for it is asked for");
         state.flights.wake_all(is_away);
         engine.work.notify_all();
         engine.watch.notify_all();
@@ -169,6 +171,7 @@ fn retry_or_fail(
     match decide(error, attempts, jitter()) {
         Decision::After(delay) => {
             engine.metrics.count(Counter::DvidRetriedRequests);
+            log_retry(key, error, attempts, delay);
             // One bad or slow block must not spoil its neighbours: each is asked for by itself.
             let is_split = n_blocks > 1 && may_be_one_block(error.kind());
             let until = (!is_split || error.kind() == ErrorKind::Timeout).then(|| now + delay);
@@ -177,6 +180,14 @@ fn retry_or_fail(
         }
         Decision::Stop => state.flights.fail(key, error, now, now + engine.config.failure_memory),
     }
+}
+
+fn log_retry(key: &BlockKey, error: &Error, attempt: u32, delay: Duration) {
+    let BlockKey { scale, block, .. } = key;
+    let is_connection = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::UnknownHost);
+    let code = if is_connection { "connect_retry" } else { error.code() };
+    let delay_ms = delay.as_millis();
+    tracing::debug!(target: "dvidfs", code, op = "retry", %scale, block = %block.0, attempt, delay_ms, cause = %error);
 }
 
 /// Whether a request for several blocks may have failed because of one of them.

@@ -8,7 +8,7 @@ use crate::dvid::{Error, ErrorKind, View};
 use crate::voxels::Volume;
 
 use super::failures::Failures;
-use super::key::{BlockKey, SourceId};
+use super::key::{BlockKey, FetchError, SourceId};
 use super::queue::{Place, Queue};
 use super::read::{Failed, Read};
 
@@ -324,7 +324,7 @@ impl Flights {
                 Error::new(ErrorKind::Timeout, "blocks").with_detail("patience ended before the server answered");
             (awaited, Arc::new(error), 0)
         });
-        let told = read.error(slot, source, attempts, now);
+        let told = FetchError { gave_up: true, ..read.error(slot, source, attempts, now) };
         (read, told)
     }
 

@@ -37,7 +37,8 @@ pub(super) fn begin(engine: &Arc<Engine>, request: BlockRequest, then: Then) {
     let Some(source) = engine.source(request.source) else {
         let block = request.blocks.first().copied().unwrap_or(BlockIndex(Coordinate::ZERO));
         let source = abandoned("the cache does not know this source");
-        let error = FetchError { source, scale: request.scale, block, attempts: 0, waited: Duration::ZERO };
+        let error =
+            FetchError { source, scale: request.scale, block, attempts: 0, waited: Duration::ZERO, gave_up: false };
         return then(Err(error));
     };
     let deadline = Some(engine.config.patience).filter(|patience| !patience.is_zero()).map(|patience| now + patience);

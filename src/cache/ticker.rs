@@ -19,8 +19,12 @@ pub(super) fn watch(engine: &Arc<Engine>) {
             return;
         }
         let now = Instant::now();
-        if note_slow(&mut state, now, engine.config.slow_fetch) > 0 {
+        let n_slow = note_slow(&mut state, now, engine.config.slow_fetch);
+        if n_slow > 0 {
             engine.work.notify_all();
+            drop(state);
+            tracing::info!(code = "slow_server", requests = n_slow, "requests take long: others get more connections");
+            continue;
         }
         let failed = state.flights.expire(now);
         let is_quiet = state.flights.n_reads() == 0;

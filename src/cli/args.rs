@@ -141,6 +141,13 @@ pub(super) struct ServerArgs {
     /// Send the token over plain http to another machine
     #[arg(long)]
     pub(super) insecure_token: bool,
+    /// Believe only servers whose certificate was signed by an authority in this file (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) cacert: Option<PathBuf>,
+    /// Fetch one block of N a second time by another endpoint and compare, where no checksum tells that bits were
+    /// flipped on the way; 0: none
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) verify: u32,
     /// Fetch nothing before it is asked for
     #[arg(long)]
     pub(super) no_prefetch: bool,

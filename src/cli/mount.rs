@@ -125,6 +125,7 @@ fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<()
     for (option, path) in [
         ("--token-file", server.token_file.as_deref()),
         ("--metadata", server.metadata.as_deref()),
+        ("--cacert", server.cacert.as_deref()),
         ("--log-file", log.log_file.as_deref()),
     ] {
         if let Some(path) = path.filter(|path| fuse::lies_below(path, dir)) {
@@ -154,6 +155,7 @@ fn config(order: &Order<'_>) -> Value {
         "ttl_s": server.ttl.as_secs_f64(),
         "settle_s": server.settle.as_secs_f64(),
         "prefetch": !server.no_prefetch,
+        "verify_every": server.verify,
     })
 }
 

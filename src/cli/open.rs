@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::array::{Catalog, CatalogOptions};
 use crate::cache::{BlockCache, CacheConfig};
-use crate::dvid::{Address, HttpConfig, InstanceKind, Node, NodeOptions, OpenError};
+use crate::dvid::{Address, HttpConfig, InstanceKind, Node, NodeOptions, OpenError, certificates};
 use crate::logging::Chain;
 use crate::metrics::Metrics;
 
@@ -48,6 +48,7 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         max_connections: max_connections.max(MOST_CONNECTIONS),
         token_file: args.token_file.clone(),
         insecure_token: args.insecure_token,
+        authorities: authorities(args.cacert.as_deref())?,
         ..HttpConfig::default()
     }
     .scaled(args.time_scale.clamp(0.001, 1000.0));
@@ -56,6 +57,7 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         ttl: args.ttl,
         settle: args.settle,
         mapping_limit_bytes: memory_bytes / MAPPING_SHARE,
+        verify_every: args.verify,
         patience: args.mount_wait,
         ..NodeOptions::default()
     };
@@ -112,6 +114,17 @@ fn patience(wanted: Duration) -> Duration {
         "the kernel aborts a mount of which one request takes {limit:?} (fs.fuse.max_request_timeout): patience is {most:?}"
     );
     most
+}
+
+/// The certificates of a PEM file.
+fn authorities(path: Option<&Path>) -> Result<Vec<Vec<u8>>, Failure> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let refused = |why: String| {
+        let what_to_do = "give a file of certificates that begin with -----BEGIN CERTIFICATE-----";
+        Failure::usage(format!("--cacert {}: {why}: {what_to_do}", path.display()))
+    };
+    let text = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
+    certificates(&text).map_err(refused)
 }
 
 /// `{"INSTANCE": {"key": value}}`.

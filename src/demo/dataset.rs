@@ -211,6 +211,17 @@ impl Dataset {
         self
     }
 
+    /// The same with a copy of an instance under another name, changed; a copy of a labelmap has no bodies of its own.
+    #[must_use]
+    pub fn with_copy(mut self, of: &str, name: &str, change: impl FnOnce(&mut InstanceSpec)) -> Self {
+        if let Some(spec) = self.instance(of) {
+            let mut copy = InstanceSpec { name: name.to_owned(), ..InstanceSpec::clone(&spec) };
+            change(&mut copy);
+            self.instances.push(Arc::new(copy));
+        }
+        self
+    }
+
     /// The UUID of the root version.
     #[must_use]
     pub fn root(&self) -> &'static str {

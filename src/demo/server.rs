@@ -70,6 +70,7 @@ pub(super) struct Shared {
     requests: Mutex<Vec<String>>,
     connections: Mutex<HashMap<u64, TcpStream>>,
     most_connections: AtomicU64,
+    n_accepted: AtomicU64,
     in_flight: AtomicU64,
     most_in_flight: AtomicU64,
     turn: AtomicU64,
@@ -166,6 +167,7 @@ impl Demo {
             requests: Mutex::default(),
             connections: Mutex::default(),
             most_connections: AtomicU64::new(0),
+            n_accepted: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             most_in_flight: AtomicU64::new(0),
             turn: AtomicU64::new(0),
@@ -206,6 +208,13 @@ impl Demo {
         lock(&self.shared.script).hits(line)
     }
 
+    /// Bytes of the right answer to a GET of this path and query.
+    #[must_use]
+    pub fn body_length(&self, target: &str) -> usize {
+        let (method, target) = ("GET".to_owned(), target.to_owned());
+        answer(&self.shared, &Request { method, target, headers: Vec::new(), body: Vec::new() }).body.len()
+    }
+
     /// Sets the time that each request for voxels takes at least.
     pub fn set_delay(&self, delay: Duration) {
         self.shared.delay_us.store(microseconds(delay), Ordering::SeqCst);
@@ -227,6 +236,12 @@ impl Demo {
     #[must_use]
     pub fn connections(&self) -> (usize, u64) {
         (lock(&self.shared.connections).len(), self.shared.most_connections.load(Ordering::SeqCst))
+    }
+
+    /// Connections that were ever made.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.shared.n_accepted.load(Ordering::SeqCst)
     }
 
     /// Requests that are being answered now, and the most that ever were at once.
@@ -276,6 +291,7 @@ fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
             lock(&shared.connections).remove(&number);
             break;
         }
+        shared.n_accepted.fetch_add(1, Ordering::SeqCst);
         shared.most_connections.fetch_max(open as u64, Ordering::SeqCst);
         threads.retain(|thread| !thread.is_finished());
         let serving = Arc::clone(shared);

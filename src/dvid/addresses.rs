@@ -66,13 +66,28 @@ impl Addresses {
             // A failure to send means that nobody waits any longer.
             let _ = tell.send(name.to_socket_addrs().map(Iterator::collect));
         })?;
-        told.recv_timeout(limit).map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the resolver is silent"))?
+        told.recv_timeout(limit).map_err(|_| io::Error::new(io::ErrorKind::TimedOut, SilentResolver))?
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
         // A list is whole even if a thread panicked that held it.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The resolver did not answer in time.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the resolver is silent")]
+struct SilentResolver;
+
+/// Whether the resolver did not answer in time.
+pub(super) fn is_silent_resolver(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<SilentResolver>())
+}
+
+/// Whether the resolver failed to answer, for whatever reason.
+pub(super) fn is_unresolved(error: &io::Error) -> bool {
+    error.to_string().contains("failed to lookup address information")
 }
 
 /// Whether the resolver says that there is no such name, which it may also be too busy to know.

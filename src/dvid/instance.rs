@@ -21,6 +21,8 @@ use super::payload::{Encoding, decode_payload};
 use super::payload_error::PayloadError;
 use super::request::{Labels, Request};
 
+mod verify;
+
 /// A sequential reader's request brings about so many bytes of gray voxels: measured, 2-4 MiB are best.
 const GRAY_REQUEST_BYTES: usize = 2 << 20;
 /// The same for labels, which come compressed.
@@ -57,6 +59,8 @@ pub struct Instance {
     verified: AtomicU64,
     /// The server holds another instance under this name. For good.
     is_replaced: AtomicBool,
+    /// One block of so many is fetched twice; 0: none.
+    verify_every: u32,
 }
 
 impl Instance {
@@ -82,6 +86,7 @@ impl Instance {
         Ok(Self {
             verified: AtomicU64::new(server.n_connections()),
             is_replaced: AtomicBool::new(false),
+            verify_every: 0,
             name: info.name.clone(),
             typename: info.typename.clone(),
             data_uuid: info.data_uuid.clone(),
@@ -133,9 +138,7 @@ impl Instance {
         } else {
             self.fetch_once(server, &request, blocks, &decode).or_else(|error| match request.uncompressed() {
                 // Blocks of a form that this instance does not claim to have: the server knows it.
-                Some(request) if error.kind() == ErrorKind::Malformed => {
-                    self.fetch_once(server, &request, blocks, &decode)
-                }
+                Some(request) if is_of_a_form(&error) => self.fetch_once(server, &request, blocks, &decode),
                 _ => Err(error),
             })
         }?;
@@ -152,7 +155,11 @@ impl Instance {
         decode: &impl Fn(Encoding, Option<&[u8]>) -> Result<T, PayloadError>,
     ) -> Result<Vec<T>, Error> {
         let path = request.path(&size_and_offset(self.grid, blocks, &self.path)?);
-        let wrong = |error: PayloadError| Error::new(error.kind(), &path).with_source(error);
+        let wrong = |error: PayloadError| {
+            // Perhaps the answer to another request: whatever comes next over this connection could be one, too.
+            server.distrust_connection();
+            Error::of_payload(error, &path)
+        };
         with_buffer(|body| {
             server.get_into(&path, self.answer_limit(blocks), body)?;
             let payloads = parse_frames(body, blocks).map_err(wrong)?;
@@ -170,7 +177,7 @@ impl Instance {
         decode: &impl Fn(Encoding, Option<&[u8]>) -> Result<T, PayloadError>,
     ) -> Result<Vec<T>, Error> {
         let in_volume = self.voxels.extents.map(|extents| self.grid.block_range(extents));
-        let wrong = |error: PayloadError| Error::new(error.kind(), &self.path).with_source(error);
+        let wrong = |error: PayloadError| Error::of_payload(error, &self.path);
         let mut answer = vec![];
         for block in blocks.blocks() {
             if in_volume.is_some_and(|in_volume| in_volume.contains(block)) {
@@ -217,7 +224,10 @@ impl Instance {
     }
 
     fn blocks(&self, labels: Labels, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {
-        self.fetch(&self.server, labels, scale, blocks, |encoding, payload| self.decoded(encoding, payload))
+        let found =
+            self.fetch(&self.server, labels, scale, blocks, |encoding, payload| self.decoded(encoding, payload))?;
+        self.compare(labels, scale, blocks, &found)?;
+        Ok(found)
     }
 
     fn bodies(&self, gate: &Gate, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {
@@ -337,7 +347,7 @@ impl FetchBlocks for Instance {
 pub(super) fn info_at(server: &Server, path: &str, name: &str) -> Result<InstanceInfo, Error> {
     let request = format!("{path}/info");
     let json = server.get(&request, METADATA_LIMIT)?;
-    InstanceInfo::parse(name, json).map_err(|error| Error::new(error.kind(), request).with_source(error))
+    InstanceInfo::parse(name, json).map_err(|error| Error::of_payload(error, request))
 }
 
 fn label_block(block: &Block) -> Option<&LabelBlock> {
@@ -345,6 +355,12 @@ fn label_block(block: &Block) -> Option<&LabelBlock> {
         Block::Labels(labels) => Some(labels),
         Block::Absent | Block::Dense(_) => None,
     }
+}
+
+/// Whether the payload of an answer could not be read in the form that it was taken for.
+fn is_of_a_form(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    source.is_some_and(PayloadError::is_of_a_form)
 }
 
 /// Eight blocks, of which this is the last.

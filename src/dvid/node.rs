@@ -41,6 +41,8 @@ pub struct NodeOptions {
     pub mapping_limit_bytes: usize,
     /// Between the two downloads of a mapping that must agree.
     pub mapping_apart: Duration,
+    /// One block of so many is fetched twice, by two endpoints, and compared; 0: none.
+    pub verify_every: u32,
     /// How long a server that does not answer is waited for when the node is opened; zero: it is asked once.
     pub patience: Duration,
 }
@@ -52,6 +54,7 @@ impl Default for NodeOptions {
             settle: Duration::from_secs(600),
             mapping_limit_bytes: 256 << 20,
             mapping_apart: Duration::from_secs(2),
+            verify_every: 0,
             patience: Duration::from_secs(10),
         }
     }
@@ -133,7 +136,8 @@ impl Node {
     /// If it has no voxels.
     pub fn instance(&self, info: &InstanceInfo) -> Result<Arc<Instance>, Error> {
         let mapping = MappingOptions { apart: self.options.mapping_apart, memory: Arc::clone(&self.mapping_memory) };
-        Instance::new(self.http.clone(), &self.info.uuid, info, self.freshness(info), mapping).map(Arc::new)
+        let instance = Instance::new(self.http.clone(), &self.info.uuid, info, self.freshness(info), mapping)?;
+        Ok(Arc::new(instance.verified_every(self.options.verify_every)))
     }
 
     /// Which blocks of a box an instance of this node stores, asked as patiently as everything at the mount.

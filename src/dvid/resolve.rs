@@ -73,7 +73,7 @@ pub(super) fn resolve(server: &Server, reference: &str) -> Result<(RepoInfo, Str
 fn repo_of(server: &Server, reference: &str) -> Result<RepoInfo, RefError> {
     let path = format!("/api/repo/{}/info", encoded_reference(reference));
     match server.get(&path, METADATA_LIMIT) {
-        Ok(json) => RepoInfo::parse(&json).map_err(|error| Error::new(error.kind(), path).with_source(error).into()),
+        Ok(json) => RepoInfo::parse(&json).map_err(|error| Error::of_payload(error, path).into()),
         Err(error) if error.kind() == ErrorKind::Status(400) => Err(RefError::NoNode(words(&error))),
         Err(error) => Err(error.into()),
     }
@@ -107,7 +107,7 @@ fn node_on_branch(server: &Server, repo: &RepoInfo, branch: &str, above: usize) 
     let path = format!("/api/repo/{}/branch-versions/{}", encoded(&repo.root), encoded(branch));
     let versions = match server.get(&path, METADATA_LIMIT) {
         Ok(json) => serde_json::from_slice::<Option<Vec<String>>>(&json)
-            .map_err(|error| Error::new(ErrorKind::Malformed, path).with_source(error))?
+            .map_err(|error| Error::new(ErrorKind::Malformed, path).with_code("bad_metadata").with_source(error))?
             .unwrap_or_default(),
         // A server that does not know the call.
         Err(error) if matches!(error.kind(), ErrorKind::Status(400 | 404)) => versions_of(repo, branch),

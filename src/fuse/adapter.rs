@@ -20,6 +20,7 @@ use crate::vfs::{self, Attributes, ByteRange, Caching, Lasting, Totals};
 
 use super::answer::{Answer, ReadRequest, Slot};
 use super::errno::{errno_of, name};
+use super::given_up::GivenUp;
 use super::kill_poll::ParkedReads;
 use super::serve::Serve;
 
@@ -50,6 +51,7 @@ pub(super) struct Adapter {
     /// Set when the mount is about to end: new reads are refused.
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) given_up: Arc<GivenUp>,
     /// The user and group that everything belongs to.
     pub(super) owner: (u32, u32),
 }
@@ -185,12 +187,15 @@ impl Filesystem for Adapter {
     ) {
         let range = ByteRange::new(offset, size);
         let request = ReadRequest { ino: ino.0, range, pid: req.pid() };
-        let slot = Slot::new(request, reply, Arc::clone(&self.metrics));
+        let slot = Slot::new(request, reply, Arc::clone(&self.metrics), Arc::clone(&self.given_up));
         self.guarded("read", || {
             self.metrics.count(Counter::FuseReads);
             let answer = Answer(Arc::clone(&slot));
             if self.stopping.load(Ordering::SeqCst) {
                 return answer.finish(Err(vfs::Error::ShuttingDown));
+            }
+            if let Some(error) = self.given_up.recall(request) {
+                return answer.finish(Err(error));
             }
             let then = Box::new(move |result| answer.finish(result));
             slot.reader.begin(|| self.tree.read(ino.0, fh.0, range, then));

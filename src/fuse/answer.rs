@@ -11,6 +11,7 @@ use crate::metrics::{Counter, Metrics};
 use crate::vfs::{self, ByteRange, Reader};
 
 use super::errno::{errno_of, name};
+use super::given_up::GivenUp;
 
 /// What the kernel asked for, and who waits for it.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +30,24 @@ pub(super) struct Slot {
     /// `None` once it is answered. The reply is taken out under the lock and sent after it.
     reply: Mutex<Option<ReplyData>>,
     metrics: Arc<Metrics>,
+    given_up: Arc<GivenUp>,
     /// In whose name the blocks are asked for.
     pub(super) reader: Reader,
 }
 
 impl Slot {
-    pub(super) fn new(request: ReadRequest, reply: ReplyData, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn new(
+        request: ReadRequest,
+        reply: ReplyData,
+        metrics: Arc<Metrics>,
+        given_up: Arc<GivenUp>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             request,
             since: Instant::now(),
             reply: Mutex::new(Some(reply)),
             metrics,
+            given_up,
             reader: Reader::default(),
         })
     }
@@ -71,6 +79,9 @@ impl Slot {
             self.metrics.count(Counter::KilledReads);
             debug!(target: "dvidfs", code = error.code(), op = "read", ino, offset, size, pid, ?waited);
         } else {
+            if error.is_given_up() {
+                self.given_up.remember(self.request, error);
+            }
             let (code, errno) = (error.code(), name(errno));
             warn!(target: "dvidfs", code, op = "read", ino, offset, size, ?waited, ?errno, cause = %Chain(error));
         }

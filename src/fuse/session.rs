@@ -99,6 +99,7 @@ pub fn mount(
         parked: Arc::clone(&parked),
         stopping: Arc::clone(&stopping),
         metrics,
+        given_up: Arc::default(),
         owner: (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw()),
     };
     let acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };

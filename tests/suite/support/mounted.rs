@@ -66,7 +66,12 @@ impl Mounted {
 
     /// What the daemon has logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// The file of the log.
+    pub fn log_path(&self) -> PathBuf {
+        self.scratch.path().join("log")
     }
 
     /// The daemon's process.
@@ -86,16 +91,46 @@ impl Mounted {
         fs::read_to_string(path).ok()?.trim().parse().ok()
     }
 
-    /// Threads and open files of the daemon.
+    /// Threads and open files of the daemon, without its connections: how many of those are kept differs.
     pub fn threads_and_files(&self) -> (usize, usize) {
-        let count = |what: &str| fs::read_dir(format!("/proc/{}/{what}", self.pid())).map_or(0, Iterator::count);
-        (count("task"), count("fd"))
+        let (sockets, files) = self.sockets_and_files();
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).map_or(0, Iterator::count);
+        (threads, files - sockets)
+    }
+
+    /// Connections of the daemon.
+    pub fn connections(&self) -> usize {
+        self.sockets_and_files().0
+    }
+
+    fn sockets_and_files(&self) -> (usize, usize) {
+        let files: Vec<_> = fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or_else(
+            |_| Vec::new(),
+            |files| files.filter_map(|file| fs::read_link(file.ok()?.path()).ok()).collect(),
+        );
+        let sockets = files.iter().filter(|file| file.to_string_lossy().starts_with("socket:")).count();
+        (sockets, files.len())
     }
 
     /// Memory that the daemon holds, in bytes.
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most memory that the daemon held since [`forget_peak`](Self::forget_peak), in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Lets the peak begin at what the daemon holds now; that.
+    pub fn forget_peak(&self) -> u64 {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+        self.peak_bytes()
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
     }
 
