@@ -178,7 +178,7 @@ impl Server {
         self.call(ask, token)
             .or_else(|error| {
                 // The server had closed a kept connection, and we had not yet heard of it.
-                let is_stale = matches!(error, ureq::Error::Io(_)) && !connection::is_new();
+                let is_stale = matches!(&error, ureq::Error::Io(error) if !is_of_tls(error)) && !connection::is_new();
                 if is_stale { self.call(ask, token) } else { Err(error) }
             })
             .map_err(|error| {

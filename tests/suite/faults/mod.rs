@@ -7,6 +7,7 @@
 
 mod http;
 mod payload;
+mod tls;
 
 use std::fs;
 use std::io;

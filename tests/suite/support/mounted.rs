@@ -23,6 +23,35 @@ pub fn time_limit(limit: Duration) -> TimeLimit {
     TimeLimit { _send: send }
 }
 
+/// A mount that is refused: its exit code, and all that it has said at the level of debugging.
+pub fn refused(mut command: Command, source: &str, options: &[&str]) -> (Option<i32>, String) {
+    let scratch = Scratch::new();
+    let log = scratch.path().join("log");
+    let mut child = command
+        .args(["mount", "-f", source])
+        .arg(scratch.mountpoint())
+        .args(options)
+        .env("DVIDFS_LOG", "dvidfs=debug")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    let code = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        if Instant::now() > end || scratch.is_mounted() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    (code, String::from_utf8_lossy(&fs::read(log).unwrap()).into_owned())
+}
+
 /// Lifted when it is dropped.
 pub struct TimeLimit {
     _send: std::sync::mpsc::Sender<()>,
@@ -37,9 +66,14 @@ pub struct Mounted {
 impl Mounted {
     /// Mounts a node; waits until it can be read.
     pub fn new(source: &str, options: &[&str]) -> Self {
+        Self::by(Command::new(env!("CARGO_BIN_EXE_dvidfs")), source, options)
+    }
+
+    /// The same by a command that starts the program: its words come behind those of the command.
+    pub fn by(mut command: Command, source: &str, options: &[&str]) -> Self {
         let scratch = Scratch::new();
         let log = fs::File::create(scratch.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_dvidfs"))
+        let child = command
             .args(["mount", "-f", source])
             .arg(scratch.mountpoint())
             .args(options)
