@@ -179,6 +179,8 @@ fn probe_all(
     Ok(probes)
 }
 
+/// Text of metadata whose values are kept.
+const MAX_INFO_VALUES_BYTES: usize = 1 << 20;
 /// Probes are small requests; more at once would only queue at the server.
 const PROBE_THREADS: usize = 4;
 
@@ -227,7 +229,11 @@ fn no_array(node: &Node, info: &InstanceInfo, reason: &str) -> Entry {
     }
 }
 
+/// DVID's info as values: of one that is larger than any there is only the text, in `info`, for values are far larger.
 fn info_map(info: &InstanceInfo) -> Map<String, Value> {
+    if info.json.len() > MAX_INFO_VALUES_BYTES {
+        return Map::new();
+    }
     match serde_json::from_slice(&info.json) {
         Ok(Value::Object(map)) => map,
         Ok(_) | Err(_) => Map::new(),

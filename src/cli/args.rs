@@ -148,6 +148,9 @@ pub(super) struct ServerArgs {
     /// flipped on the way; 0: none
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) verify: u32,
+    /// A repo with more instances is not mounted
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(super) max_instances: u32,
     /// Fetch nothing before it is asked for
     #[arg(long)]
     pub(super) no_prefetch: bool,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::array::{Catalog, DvidArray, Entry, ReadVoxels};
 use crate::cache::BlockCache;
-use crate::dvid::Node;
+use crate::dvid::{Head, Node};
 use crate::layout::LayoutOptions;
 use crate::metrics::Metrics;
 use crate::vfs::{Contents, InstanceFiles, ViewFiles, escape};
@@ -15,8 +15,7 @@ use crate::vfs::{Contents, InstanceFiles, ViewFiles, escape};
 pub(super) fn contents(
     node: &Node,
     catalog: &Catalog,
-    cache: &Arc<BlockCache>,
-    metrics: &Arc<Metrics>,
+    (cache, metrics, head): (&Arc<BlockCache>, &Arc<Metrics>, Option<Arc<Head>>),
     config: Value,
     (layouts, boxes): (LayoutOptions, Vec<InstanceFiles>),
 ) -> Contents {
@@ -33,7 +32,7 @@ pub(super) fn contents(
             .collect(),
         boxes,
         layouts,
-        stats: stats(cache, metrics),
+        stats: stats(cache, metrics, head),
         metrics: Arc::clone(metrics),
     }
 }
@@ -93,12 +92,13 @@ pub(super) fn node_json(node: &Node) -> Value {
 }
 
 /// `stats.json`: what was counted since the mount, and what goes on now.
-fn stats(cache: &Arc<BlockCache>, metrics: &Arc<Metrics>) -> crate::vfs::Stats {
+fn stats(cache: &Arc<BlockCache>, metrics: &Arc<Metrics>, head: Option<Arc<Head>>) -> crate::vfs::Stats {
     let (cache, metrics) = (Arc::clone(cache), Arc::clone(metrics));
     Box::new(move || {
         let status = cache.status();
         json!({
             "pid": std::process::id(),
+            "branch": head.as_ref().map(|head| json!({"name": head.branch(), "moved_to": head.moved_to()})),
             "counters": metrics.to_json(),
             "now": {
                 "parked_reads": status.parked_reads,

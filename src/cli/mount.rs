@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use tracing::info;
 
-use crate::dvid::Address;
+use crate::dvid::{Address, Head};
 use crate::fuse::{self, Ending, MountOptions, Stopper};
 use crate::logging::Chain;
 use crate::vfs::VirtualFs;
@@ -22,6 +23,9 @@ use super::failure::Failure;
 use super::open::{Opened, address, open};
 use super::run::complain;
 use super::{daemon, logs};
+
+/// How often it is looked whether a branch has moved on.
+const HEAD_LOOKS: Duration = Duration::from_secs(60);
 
 /// What a mount is made from.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +41,12 @@ pub(super) struct Order<'a> {
 /// Mounts: in front, or by a daemon that is started here.
 pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure> {
     let MountArgs { source, dir, place, layouts, server, log } = args;
-    let address = address(source)?;
     if !place.foreground && !place.daemon_child {
+        address(source)?;
         return daemon::start(again);
     }
     logs::start(log)?;
+    let address = address(source)?;
     serve(Order { address: &address, dir, place, layouts, server, log })
 }
 
@@ -55,7 +60,8 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
         daemon::detach_from_session()?;
     }
     let opened = open(address, server)?;
-    let tree = tree(&opened, config(&order), layouts)?;
+    let head = opened.node.head().map(Arc::new);
+    let tree = tree(&opened, config(&order), layouts, head.clone())?;
     let options = MountOptions {
         fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
         allow_other: place.allow_other,
@@ -67,6 +73,9 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
         .map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))?;
     let mounted = fuse::mount(tree, &dir, &options, Arc::clone(&opened.metrics))?;
     stop_on_signals(signals, mounted.stopper(), place.foreground);
+    if let Some(head) = head {
+        watch(head, HEAD_LOOKS.mul_f64(server.time_scale.clamp(0.001, 1000.0)));
+    }
     if let Err(failure) = announce(place, log, &opened, mounted.mountpoint()) {
         mounted.stopper().stop();
         let _ = mounted.run();
@@ -85,12 +94,28 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
 }
 
 /// The files of a node.
-fn tree(opened: &Opened, config: Value, layouts: &LayoutArgs) -> Result<Arc<VirtualFs>, Failure> {
+fn tree(
+    opened: &Opened,
+    config: Value,
+    layouts: &LayoutArgs,
+    head: Option<Arc<Head>>,
+) -> Result<Arc<VirtualFs>, Failure> {
     let Opened { node, catalog, cache, metrics } = opened;
     let shown = (layouts.options(), boxes(&layouts.boxes, node, catalog)?);
-    VirtualFs::new(contents(node, catalog, cache, metrics, config, shown))
+    VirtualFs::new(contents(node, catalog, (cache, metrics, head), config, shown))
         .map(Arc::new)
         .map_err(|error| Failure::mount(Chain(&error).to_string()))
+}
+
+/// Looks now and then whether the branch has moved on. Looks as long as the process lives; there is nothing to join.
+fn watch(head: Arc<Head>, every: Duration) {
+    thread::spawn(move || {
+        loop {
+            thread::sleep(every);
+            // A server that does not answer now is asked again.
+            let _ = head.look();
+        }
+    });
 }
 
 /// Says that the mount can be read, once it can.

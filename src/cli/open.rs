@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::array::{Catalog, CatalogOptions};
 use crate::cache::{BlockCache, CacheConfig};
@@ -36,7 +36,10 @@ pub(super) struct Opened {
 
 /// Reads an address as people write it.
 pub(super) fn address(text: &str) -> Result<Address, Failure> {
-    text.parse().map_err(|error| Failure::usage(Chain(&error).to_string()))
+    text.parse().map_err(|error| {
+        info!(target: "dvidfs", code = "bad_ref", op = "mount", cause = %Chain(&error));
+        Failure::usage(Chain(&error).to_string())
+    })
 }
 
 /// Asks the server for all that a mount shows, and builds everything below the files.
@@ -57,12 +60,14 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         ttl: args.ttl,
         settle: args.settle,
         mapping_limit_bytes: memory_bytes / MAPPING_SHARE,
+        max_instances: usize::try_from(args.max_instances).unwrap_or(usize::MAX),
         verify_every: args.verify,
         patience: args.mount_wait,
         ..NodeOptions::default()
     };
     let node = Node::open(address, http, options, Arc::clone(&metrics)).map_err(|error| {
         let code = if error.is_usage() { USAGE } else { MOUNT };
+        info!(target: "dvidfs", code = error.code(), op = "mount", cause = %Chain(&error));
         Failure::new(code, format!("{address}: {}: {}", Chain(&error), advice(&error)))
     })?;
     let has_bodies = node

@@ -211,14 +211,10 @@ impl Dataset {
         self
     }
 
-    /// The same with a copy of an instance under another name, changed; a copy of a labelmap has no bodies of its own.
+    /// The same with one more instance; a labelmap has no bodies of its own.
     #[must_use]
-    pub fn with_copy(mut self, of: &str, name: &str, change: impl FnOnce(&mut InstanceSpec)) -> Self {
-        if let Some(spec) = self.instance(of) {
-            let mut copy = InstanceSpec { name: name.to_owned(), ..InstanceSpec::clone(&spec) };
-            change(&mut copy);
-            self.instances.push(Arc::new(copy));
-        }
+    pub fn with_instance(mut self, spec: InstanceSpec) -> Self {
+        self.instances.push(Arc::new(spec));
         self
     }
 

@@ -8,6 +8,9 @@ use super::pace::SlowRate;
 /// An answer of metadata is never larger.
 pub(super) const METADATA_LIMIT: u64 = 64 << 20;
 
+/// The metadata of one instance are never larger: a labelmap lists a label for each of its versions.
+pub(super) const INFO_LIMIT: u64 = 4 << 20;
+
 /// How a server is spoken to.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {

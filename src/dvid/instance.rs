@@ -14,7 +14,7 @@ use super::error::{Error, ErrorKind};
 use super::fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
 use super::gate::{Gate, MapLabels, Mapper, MappingMemory, Way};
 use super::http::Server;
-use super::http_config::METADATA_LIMIT;
+use super::http_config::INFO_LIMIT;
 use super::info::{InstanceInfo, InstanceKind, VoxelInfo};
 use super::label_block::LabelBlock;
 use super::payload::{Encoding, decode_payload};
@@ -346,7 +346,7 @@ impl FetchBlocks for Instance {
 /// The info of an instance, anew.
 pub(super) fn info_at(server: &Server, path: &str, name: &str) -> Result<InstanceInfo, Error> {
     let request = format!("{path}/info");
-    let json = server.get(&request, METADATA_LIMIT)?;
+    let json = server.get(&request, INFO_LIMIT)?;
     InstanceInfo::parse(name, json).map_err(|error| Error::of_payload(error, request))
 }
 

@@ -30,6 +30,7 @@ mod tls;
 mod token;
 
 mod gate;
+mod head;
 mod instance;
 mod mapping;
 mod request;
@@ -46,6 +47,7 @@ mod test_support;
 pub use address::{Address, AddressError};
 pub use error::{Detail, Error, ErrorKind};
 pub use fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
+pub use head::Head;
 pub use http::Server;
 pub use http_config::HttpConfig;
 pub use info::{InstanceInfo, InstanceKind, NoVoxels, VoxelInfo};

@@ -14,19 +14,23 @@ use super::endpoint::instance_path;
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::Freshness;
 use super::gate::MappingMemory;
+use super::head::Head;
 use super::http::Server;
 use super::http_config::{HttpConfig, METADATA_LIMIT};
 use super::info::{InstanceInfo, NoVoxels};
 use super::instance::{Instance, MappingOptions, info_at};
 use super::open_error::OpenError;
+use super::repo_info::MAX_ENTRIES as MAX_INSTANCES;
 use super::repo_info::{InstanceEntry, NodeInfo, RepoInfo};
-use super::resolve::{RefError, resolve};
+use super::resolve::{RefError, branch_of, resolve};
 use super::retry::{Decision, decide, jitter};
 use super::server_info::{SERVER_INFO, ServerInfo};
 use super::server_time::unix_seconds;
 
 /// A server that does not answer at the mount is asked again at least this often: somebody waits for it to come up.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Metadata of all instances together, as they came.
+const ALL_INFOS_BYTES: usize = 128 << 20;
 /// Threads that ask for infos, however many connections are allowed.
 const MAX_INFO_THREADS: usize = 16;
 
@@ -41,6 +45,8 @@ pub struct NodeOptions {
     pub mapping_limit_bytes: usize,
     /// Between the two downloads of a mapping that must agree.
     pub mapping_apart: Duration,
+    /// A repo with more instances is not opened; no repo with more than 65,536 is.
+    pub max_instances: usize,
     /// One block of so many is fetched twice, by two endpoints, and compared; 0: none.
     pub verify_every: u32,
     /// How long a server that does not answer is waited for when the node is opened; zero: it is asked once.
@@ -54,6 +60,7 @@ impl Default for NodeOptions {
             settle: Duration::from_secs(600),
             mapping_limit_bytes: 256 << 20,
             mapping_apart: Duration::from_secs(2),
+            max_instances: MAX_INSTANCES,
             verify_every: 0,
             patience: Duration::from_secs(10),
         }
@@ -97,7 +104,7 @@ impl Node {
         let server = Server::new(&address.origin, http, metrics)?;
         let asked = Patience { server: &server, limit: options.patience };
         let info = asked.wait_for(server_info).map_err(|error| not_dvid(&server, error))?;
-        let found = asked.wait_for(|server| match resolve(server, &address.reference) {
+        let found = asked.wait_for(|server| match resolve(server, &address.reference, options.max_instances) {
             Ok(found) => Ok(Ok(found)),
             Err(RefError::NoNode(words)) => Ok(Err(words)),
             Err(RefError::Failed(error)) => Err(error),
@@ -147,6 +154,13 @@ impl Node {
     pub fn stored_blocks(&self, of: &Instance, scale: Scale, blocks: BlockBox) -> Result<Vec<BlockIndex>, Error> {
         Patience { server: &self.http, limit: self.options.patience }
             .wait_for(|server| of.stored_blocks_by(server, scale, blocks))
+    }
+
+    /// The branch by which this node was found as its newest, if it was.
+    #[must_use]
+    pub fn head(&self) -> Option<Head> {
+        let branch = branch_of(&self.reference)?;
+        Some(Head::new(self.http.clone(), &self.root, branch, &self.info.uuid))
     }
 
     /// When the node last changed, as unix seconds: the time of its files.
@@ -230,12 +244,16 @@ fn infos(
     n_threads: usize,
 ) -> Result<Vec<InstanceInfo>, OpenError> {
     let next = AtomicUsize::new(0);
-    let found = Mutex::new(vec![]);
+    let (found, n_bytes) = (Mutex::new(vec![]), AtomicUsize::new(0));
     let failed = Mutex::new(None);
     let work = || {
         while let Some(entry) = entries.get(next.fetch_add(1, Ordering::Relaxed)) {
             match info_of(asked, uuid, entry) {
-                Ok(info) => found.lock().unwrap_or_else(PoisonError::into_inner).push(info),
+                Ok(info) => {
+                    let all = n_bytes.fetch_add(info.json.len(), Ordering::Relaxed) + info.json.len();
+                    let info = if all > ALL_INFOS_BYTES { too_large(entry) } else { info };
+                    found.lock().unwrap_or_else(PoisonError::into_inner).push(info);
+                }
                 Err(error) => {
                     next.store(entries.len(), Ordering::Relaxed);
                     *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -262,13 +280,20 @@ fn info_of(asked: &Patience<'_>, uuid: &str, entry: &InstanceEntry) -> Result<In
     let answer =
         instance_path(uuid, &entry.name).and_then(|path| asked.wait_for(|server| info_at(server, &path, &entry.name)));
     match answer {
-        Ok(info) => Ok(info.checked_against(entry)),
+        Ok(info) => {
+            let info = info.checked_against(entry);
+            info.log_oddities();
+            Ok(info)
+        }
         Err(error) => match error.kind() {
             ErrorKind::Status(_)
             | ErrorKind::Denied
             | ErrorKind::Redirected
             | ErrorKind::Malformed
-            | ErrorKind::OverLimit => Ok(without_voxels(entry, &error)),
+            | ErrorKind::OverLimit => {
+                tracing::info!(target: "dvidfs", code = error.code(), op = "mount", cause = %error, "no metadata of an instance");
+                Ok(without_voxels(entry, &error))
+            }
             ErrorKind::Unreachable
             | ErrorKind::UnknownHost
             | ErrorKind::TlsFailed
@@ -282,6 +307,14 @@ fn info_of(asked: &Patience<'_>, uuid: &str, entry: &InstanceEntry) -> Result<In
     }
 }
 
+/// An instance that comes behind more metadata than any repo has.
+fn too_large(entry: &InstanceEntry) -> InstanceInfo {
+    let detail = format!("the metadata of all instances are more than {ALL_INFOS_BYTES} bytes");
+    let error = Error::new(ErrorKind::OverLimit, "info").with_detail(detail);
+    tracing::info!(target: "dvidfs", code = error.code(), op = "mount", "metadata of an instance are left out");
+    without_voxels(entry, &error)
+}
+
 fn without_voxels(entry: &InstanceEntry, error: &Error) -> InstanceInfo {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     InstanceInfo {
@@ -290,7 +323,7 @@ fn without_voxels(entry: &InstanceEntry, error: &Error) -> InstanceInfo {
         data_uuid: entry.data_uuid.clone(),
         versioned: false,
         json: Arc::from(&b""[..]),
-        voxels: Err(NoVoxels(format!("its metadata could not be had: {error}{cause}"))),
+        voxels: Err(NoVoxels::Unserved(format!("its metadata could not be had: {error}{cause}"))),
     }
 }
 

@@ -65,7 +65,7 @@ pub enum PayloadError {
     #[error("bad label block: {0}")]
     BadLabelBlock(&'static str),
     /// Metadata that cannot be read.
-    #[error("bad metadata: {0}")]
+    #[error("{0}")]
     BadMetadata(String),
 }
 

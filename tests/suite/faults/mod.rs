@@ -6,11 +6,14 @@
 //! it the same read succeeds within 5 s.
 
 mod http;
+mod metadata;
+mod names;
 mod payload;
 mod tls;
 
 use std::fs;
 use std::io;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind};
@@ -78,6 +81,10 @@ impl Case {
     fn asked(self, tries: usize) -> Self {
         Self { tries: Some(tries), ..self }
     }
+}
+
+fn dvidfs() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_dvidfs"))
 }
 
 /// A mount whose waits are a twentieth of the usual, and whose readers are never cached ahead.

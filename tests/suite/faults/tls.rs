@@ -1,13 +1,7 @@
 //! C: secure connections that cannot be, or that break.
 
-use std::process::Command;
-
 use super::*;
 use crate::support::{Mode, Proxy, refused, survival, tls_fixture};
-
-fn dvidfs() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_dvidfs"))
-}
 
 fn authority() -> String {
     tls_fixture("authority.pem").to_str().unwrap().to_owned()
@@ -34,11 +28,10 @@ fn mounted_over(port: u16, more: &[&str]) -> Mounted {
 /// A mount that is refused, by one line with these words behind the log.
 #[track_caller]
 fn check_refused(source: &str, options: &[&str], code: &str, words: &str) {
-    let (exit, said) = refused(dvidfs(), source, &[&["--mount-wait", "2s"], options].concat());
-    assert_eq!(exit, Some(32), "{source}: {said}");
-    assert!(said.contains(&format!("code=\"{code}\"")), "{source}: no {code} in\n{said}");
-    let lines: Vec<_> = said.lines().filter(|line| line.starts_with("dvidfs: ")).collect();
-    assert!(lines.len() == 1 && lines[0].contains(words), "{source}: {words:?} is not told: {lines:?}");
+    let refusal = refused(dvidfs(), source, &[&["--mount-wait", "2s"], options].concat());
+    assert_eq!(refusal.code, Some(32), "{source}: {refusal:?}");
+    assert!(refusal.has_code(code), "{source}: no {code} in {refusal:?}");
+    assert!(refusal.line().contains(words), "{source}: {words:?} is not told: {refusal:?}");
 }
 
 #[test]

@@ -23,8 +23,34 @@ pub fn time_limit(limit: Duration) -> TimeLimit {
     TimeLimit { _send: send }
 }
 
-/// A mount that is refused: its exit code, and all that it has said at the level of debugging.
-pub fn refused(mut command: Command, source: &str, options: &[&str]) -> (Option<i32>, String) {
+/// A mount that is refused.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The exit code; `None` if it was mounted after all, or took longer than a minute.
+    pub code: Option<i32>,
+    /// All that it has said, at the level of debugging.
+    pub said: String,
+    /// The most memory that it held, in bytes.
+    pub peak_bytes: u64,
+    pub took: Duration,
+}
+
+impl Refusal {
+    /// The line for the person who mounts.
+    pub fn line(&self) -> &str {
+        let lines: Vec<_> = self.said.lines().filter(|line| line.starts_with("dvidfs: ")).collect();
+        assert_eq!(lines.len(), 1, "not one line: {}", self.said);
+        lines[0]
+    }
+
+    /// Whether this log code was told.
+    pub fn has_code(&self, code: &str) -> bool {
+        self.said.contains(&format!("code=\"{code}\""))
+    }
+}
+
+/// Mounts what must be refused.
+pub fn refused(mut command: Command, source: &str, options: &[&str]) -> Refusal {
     let scratch = Scratch::new();
     let log = scratch.path().join("log");
     let mut child = command
@@ -37,8 +63,10 @@ pub fn refused(mut command: Command, source: &str, options: &[&str]) -> (Option<
         .stderr(fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
-    let end = Instant::now() + Duration::from_secs(60);
+    let (began, mut peak_bytes) = (Instant::now(), 0);
+    let end = began + Duration::from_secs(60);
     let code = loop {
+        peak_bytes = peak_bytes.max(status_bytes(child.id(), "VmHWM:"));
         if let Some(status) = child.try_wait().unwrap() {
             break status.code();
         }
@@ -47,9 +75,16 @@ pub fn refused(mut command: Command, source: &str, options: &[&str]) -> (Option<
             child.wait().unwrap();
             break None;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(5));
     };
-    (code, String::from_utf8_lossy(&fs::read(log).unwrap()).into_owned())
+    let said = String::from_utf8_lossy(&fs::read(log).unwrap()).into_owned();
+    Refusal { code, said, peak_bytes, took: began.elapsed() }
+}
+
+fn status_bytes(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 /// Lifted when it is dropped.
@@ -148,24 +183,18 @@ impl Mounted {
 
     /// Memory that the daemon holds, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        self.status_bytes("VmRSS:")
+        status_bytes(self.pid(), "VmRSS:")
     }
 
     /// The most memory that the daemon held since [`forget_peak`](Self::forget_peak), in bytes.
     pub fn peak_bytes(&self) -> u64 {
-        self.status_bytes("VmHWM:")
+        status_bytes(self.pid(), "VmHWM:")
     }
 
     /// Lets the peak begin at what the daemon holds now; that.
     pub fn forget_peak(&self) -> u64 {
         fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
         self.peak_bytes()
-    }
-
-    fn status_bytes(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
     }
 
     /// A counter of `stats.json`.
