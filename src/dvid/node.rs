@@ -358,6 +358,8 @@ impl Patience<'_> {
                 return Err(error);
             }
             self.server.metrics().count(Counter::DvidRetriedRequests);
+            let code = if error.kind() == ErrorKind::Unreachable { "connect_retry" } else { error.code() };
+            tracing::debug!(target: "dvidfs", code, op = "mount", attempt = attempts, cause = %error);
             thread::sleep(pause.min(left));
         }
     }

@@ -8,6 +8,7 @@
 mod http;
 mod metadata;
 mod names;
+mod network;
 mod payload;
 mod tls;
 

@@ -4,6 +4,7 @@
 mod mounted;
 #[path = "../../mounts/mod.rs"]
 mod mounts;
+mod namespace;
 mod oracle;
 mod proxy;
 pub(crate) mod survival;
@@ -11,6 +12,7 @@ mod views;
 
 pub(crate) use mounted::{Mounted, refused, time_limit};
 pub(crate) use mounts::can_mount;
+pub(crate) use namespace::Namespace;
 pub(crate) use oracle::{Chunk, Level, chunk_of, file_values, levels};
 pub(crate) use proxy::{Mode, Proxy, tls_fixture};
 pub(crate) use survival::Survival;

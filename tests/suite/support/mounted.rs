@@ -96,6 +96,7 @@ pub struct TimeLimit {
 pub struct Mounted {
     child: Child,
     scratch: Scratch,
+    has_own_mounts: bool,
 }
 
 impl Mounted {
@@ -105,7 +106,16 @@ impl Mounted {
     }
 
     /// The same by a command that starts the program: its words come behind those of the command.
-    pub fn by(mut command: Command, source: &str, options: &[&str]) -> Self {
+    pub fn by(command: Command, source: &str, options: &[&str]) -> Self {
+        Self::start(command, source, options, false)
+    }
+
+    /// The same by a command that gives the program mounts of its own: they are seen through its process.
+    pub fn elsewhere(command: Command, source: &str, options: &[&str]) -> Self {
+        Self::start(command, source, options, true)
+    }
+
+    fn start(mut command: Command, source: &str, options: &[&str], has_own_mounts: bool) -> Self {
         let scratch = Scratch::new();
         let log = fs::File::create(scratch.path().join("log")).unwrap();
         let child = command
@@ -118,7 +128,7 @@ impl Mounted {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut mounted = Self { child, scratch };
+        let mut mounted = Self { child, scratch, has_own_mounts };
         let end = Instant::now() + Duration::from_secs(100);
         while !mounted.root().join(".dvidfs/stats.json").exists() {
             let ended = mounted.child.try_wait().unwrap();
@@ -130,7 +140,11 @@ impl Mounted {
 
     /// The mounted directory.
     pub fn root(&self) -> PathBuf {
-        self.scratch.mountpoint()
+        let mountpoint = self.scratch.mountpoint();
+        if self.has_own_mounts {
+            return PathBuf::from(format!("/proc/{}/root{}", self.pid(), mountpoint.display()));
+        }
+        mountpoint
     }
 
     /// What the daemon has logged.

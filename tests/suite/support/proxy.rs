@@ -218,6 +218,8 @@ fn relay(
         }
         match mode {
             Mode::Refuse => return reset(client),
+            // What there is ends, so that what comes next is met.
+            Mode::Say(_) | Mode::Silent => break,
             Mode::CloseIdle(limit) if last.elapsed() > limit => {
                 shared.hit();
                 break;
