@@ -148,6 +148,7 @@ impl BlockCache {
             in_flight: state.running.len(),
             queued: state.flights.queue.len(),
             held_bytes: self.engine.memory.held_bytes(),
+            is_server_away: state.breaker.next_probe().is_some(),
         }
     }
 }

@@ -197,7 +197,7 @@ fn answer(engine: &Engine, read: Read, thread: Thread) {
         Thread::Caller => then(Ok(blocks)),
         Thread::Own => {
             if catch_unwind(AssertUnwindSafe(|| then(Ok(blocks)))).is_err() {
-                engine.metrics.count(Counter::Panics);
+                engine.metrics.happened(Counter::Panics);
             }
         }
     }

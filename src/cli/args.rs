@@ -12,8 +12,10 @@ use super::failure::Failure;
 use super::memory::{default_memory, memory};
 use super::values::{duration, extents, size, volume};
 
+mod check;
 mod layouts;
 
+pub(super) use check::CheckArgs;
 pub(super) use layouts::LayoutArgs;
 
 const EXAMPLES: &str = "\
@@ -22,21 +24,23 @@ Examples:
   dvidfs http://dvid.example.org:8000/28841c:master /mnt/brain    mount the head of branch master
   ls /mnt/brain; cat /mnt/brain/README.txt                what is there and how to open it
   dvidfs info http://dvid.example.org:8000/28841c         what a node holds, without mounting
+  dvidfs check /mnt/brain --since 2h                      whether a read has failed: the last line of a job
   dvidfs umount /mnt/brain                                unmount
 
 SOURCE is http(s)://HOST[:PORT]/UUID[:BRANCH]; the first letters of a UUID are enough.
 All options of a command: `dvidfs mount --help`, `dvidfs umount --help`, and so on.
-Exit codes: 0 success, 1 wrong use or refused credentials, 2 this machine cannot mount, 32 server, node or mount.";
+Exit codes: 0 success, 1 wrong use, refused credentials or failed reads, 2 this machine cannot mount, 32 server, node or mount.";
 
 /// Commands that may stand first; anything else means `mount`.
-const COMMANDS: [&str; 10] = ["mount", "umount", "unmount", "info", "demo", "help", "-h", "--help", "-V", "--version"];
+const COMMANDS: [&str; 11] =
+    ["mount", "umount", "unmount", "check", "info", "demo", "help", "-h", "--help", "-V", "--version"];
 
 #[derive(Debug, Parser)]
 #[command(
     name = "dvidfs",
     version,
     about = "Mounts one node of a DVID server as a read-only directory tree of array files",
-    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs info SOURCE\n       dvidfs demo DIR",
+    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs check DIR\n       dvidfs info SOURCE\n       dvidfs demo DIR",
     after_help = EXAMPLES
 )]
 struct CommandLine {
@@ -54,6 +58,8 @@ pub(super) enum Command {
     /// Unmount a directory, also one whose daemon has died
     #[command(alias = "unmount")]
     Umount(UmountArgs),
+    /// Whether every read of a mount went well: exit code 0 if so, 1 if not, 32 if it is no live mount
+    Check(CheckArgs),
     /// Print what a node holds, without mounting it
     Info(InfoArgs),
     /// Mount a small built-in server: something to try things on
@@ -242,7 +248,7 @@ pub(super) fn words() -> Result<Words, Failure> {
         Command::Mount(args) => (&mut args.server, &mut args.log),
         Command::Info(args) => (&mut args.server, &mut args.log),
         Command::Demo(args) => (&mut args.server, &mut args.log),
-        Command::Umount(_) => return Ok(Words::Do(command, again)),
+        Command::Umount(_) | Command::Check(_) => return Ok(Words::Do(command, again)),
     };
     if server.token_file.is_none() {
         server.token_file = environment("DVID_TOKEN_FILE").map(PathBuf::from);
@@ -272,7 +278,7 @@ fn parse(mut words: Vec<OsString>) -> Result<Words, Failure> {
                     place.apply_options()?;
                     layouts.check()?;
                 }
-                Command::Umount(_) | Command::Info(_) => {}
+                Command::Umount(_) | Command::Check(_) | Command::Info(_) => {}
             }
             Ok(Words::Do(Box::new(command), words))
         }

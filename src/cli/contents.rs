@@ -1,6 +1,7 @@
 //! What a mount shows, gathered from the node and its arrays.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -95,16 +96,20 @@ pub(super) fn node_json(node: &Node) -> Value {
 /// `stats.json`: what was counted since the mount, and what goes on now.
 fn stats(cache: &Arc<BlockCache>, metrics: &Arc<Metrics>) -> crate::vfs::Stats {
     let (cache, metrics) = (Arc::clone(cache), Arc::clone(metrics));
+    let mounted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     Box::new(move || {
         let status = cache.status();
         json!({
             "pid": std::process::id(),
+            "mounted": mounted,
             "counters": metrics.to_json(),
+            "events": metrics.events_to_json(),
             "now": {
                 "parked_reads": status.parked_reads,
                 "requests_in_flight": status.in_flight,
                 "queued_blocks": status.queued,
                 "held_bytes": status.held_bytes,
+                "server_is_away": status.is_server_away,
             },
         })
     })

@@ -4,6 +4,7 @@
 
 mod args;
 mod boxes;
+mod check;
 mod contents;
 mod daemon;
 mod demo;

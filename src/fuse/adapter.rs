@@ -59,7 +59,7 @@ impl Adapter {
     fn guarded(&self, op: &'static str, handler: impl FnOnce()) {
         self.metrics.count(Counter::FuseRequests);
         if catch_unwind(AssertUnwindSafe(handler)).is_err() {
-            self.metrics.count(Counter::Panics);
+            self.metrics.happened(Counter::Panics);
             error!(target: "dvidfs", code = "panic", op, "a handler panicked; the request is answered EIO");
         }
     }

@@ -90,6 +90,7 @@ impl Slot {
         let asked = u64::from(self.request.range.size);
         if bytes.len() as u64 > asked {
             // The kernel would refuse it with EINVAL; the reader is told the same, and we are told why.
+            self.metrics.happened(Counter::FailedReads);
             error!(target: "dvidfs", code = "bad_length", op = "read", ino = self.request.ino, asked, got = bytes.len());
             return reply.error(Errno::EIO);
         }
@@ -113,6 +114,7 @@ impl Drop for Answer {
     fn drop(&mut self) {
         if let Some(reply) = self.0.take() {
             let ReadRequest { ino, range: ByteRange { offset, size }, .. } = self.0.request;
+            self.0.metrics.happened(Counter::FailedReads);
             error!(target: "dvidfs", code = "abandoned", op = "read", ino, offset, size);
             reply.error(Errno::EIO);
         }

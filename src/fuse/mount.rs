@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::statfs;
 
 use super::device::{NotDetached, check_device, detach, mount_device, unmount_unused};
-use super::mountinfo::{MountEntry, mount_at};
+use super::mountinfo::{MountEntry, mount_at, mounts};
 
 /// How a mount is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,10 @@ pub enum MountError {
     Refused { mountpoint: PathBuf, why: String },
     #[error("{} has no mount: nothing to unmount", .0.display())]
     NotMounted(PathBuf),
+    #[error("{} is in no dvidfs mount: mount it first, or give its directory", .0.display())]
+    NoMountHere(PathBuf),
+    #[error("the program behind the mount {} has died: reads since then have failed; clear it with `dvidfs umount {}`, or mount with --replace", .0.display(), .0.display())]
+    Died(PathBuf),
     #[error("{} does not exist: there is nothing to unmount", .0.display())]
     NothingThere(PathBuf),
     #[error("{} is a mount of {user}: only they or root can unmount it", mountpoint.display())]
@@ -182,6 +186,30 @@ pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), MountError> {
         NotDetached::NoHelper(why) => MountError::NoHelper(why),
         NotDetached::Why(why) => MountError::InUse { mountpoint: resolved, why },
     })
+}
+
+/// The directory of the mount of ours that a path lies in, if its program lives.
+///
+/// # Errors
+/// If the path lies in no mount of ours, or in a dead one, or in one that this user may not look at.
+pub fn live_mount(path: &Path) -> Result<PathBuf, MountError> {
+    // In a dead mount, and in one of another user, no name can be resolved.
+    let absolute = || std::path::absolute(path).map_err(|why| unusable(path, why));
+    let (resolved, why) = match path.canonicalize() {
+        Ok(resolved) => (resolved, None),
+        Err(why) => (resolve_parent(path).or_else(|_| absolute())?, Some(why)),
+    };
+    let all = mounts().map_err(|why| unusable(&resolved, why))?;
+    let found = all.into_iter().filter(|entry| resolved.starts_with(&entry.mount_point));
+    // Of those at one place the last one is seen.
+    let entry = found.max_by_key(|entry| entry.mount_point.as_os_str().len()).filter(MountEntry::is_ours);
+    let entry = entry.ok_or(MountError::NoMountHere(resolved))?;
+    refuse_another(&entry, &entry.mount_point).or_else(|error| if why.is_some() { Err(error) } else { Ok(()) })?;
+    match (is_dead(&entry.mount_point), why) {
+        (true, _) => Err(MountError::Died(entry.mount_point)),
+        (false, Some(why)) => Err(unusable(path, why)),
+        (false, None) => Ok(entry.mount_point),
+    }
 }
 
 /// Detaches a mount for the person who asked.

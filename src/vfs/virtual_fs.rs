@@ -336,7 +336,6 @@ impl VirtualFs {
             });
             then(result.map_err(|source| {
                 let path = tree.path(ino);
-                metrics.count(Counter::FailedReads);
                 journal.record(Failure {
                     time: now().as_millis() as f64 / 1000.0,
                     path: path.clone(),
@@ -345,6 +344,7 @@ impl VirtualFs {
                     code: source.code(),
                     cause: Chain(&source).to_string(),
                 });
+                metrics.happened(Counter::FailedReads);
                 Error::Array { path, source }
             }));
         })

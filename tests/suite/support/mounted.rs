@@ -115,10 +115,20 @@ impl Mounted {
         stats[of][name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"))
     }
 
+    /// Sends the daemon a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
     /// Ends the daemon as a user does; gives its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.wait_for_end()
+    }
+
+    /// Waits until the daemon has ended, 10 s at most; gives its exit code.
+    pub fn wait_for_end(&mut self) -> Option<i32> {
         let end = Instant::now() + Duration::from_secs(10);
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().unwrap() {
