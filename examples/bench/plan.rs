@@ -10,8 +10,8 @@ use super::Outcome;
 pub(crate) type Chunk = BlockIndex;
 
 const SIDE: i64 = 64;
-/// Chunks of the region that is read in order, zyx: 128 MiB of gray. The first chunks, which nothing foretells, weigh little.
-const REGION: Coordinate = Coordinate::new(4, 8, 16);
+/// Chunks of the region that is read in order, zyx: 256 MiB of gray. The first chunks, which nothing foretells, weigh little.
+const REGION: Coordinate = Coordinate::new(4, 16, 16);
 const N_RANDOM: usize = 256;
 /// Random chunks lie in a cube of so many, far apart on average.
 const RANDOM_SIDE: i64 = 1_000;

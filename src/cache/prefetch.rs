@@ -259,10 +259,12 @@ fn steps_behind(walks: &[Walk]) -> usize {
 fn next_steps(read: VoxelBox, walks: &[Walk], bounds: Option<BlockBox>, window: Window) -> Vec<Step> {
     let is_sequential = walks.first().is_some_and(|walk| walk.stride <= LONGEST_STRIDE);
     let evidence = steps_behind(walks);
-    if !is_sequential || evidence < 2 {
+    let n_blocks = usize::try_from(read.n_voxels()).unwrap_or(usize::MAX).max(1);
+    // Two slabs of blocks that touch with a whole face are no accident; two blocks may be.
+    let least_evidence = if n_blocks >= window.portion { 1 } else { 2 };
+    if !is_sequential || evidence < least_evidence {
         return Vec::new();
     }
-    let n_blocks = usize::try_from(read.n_voxels()).unwrap_or(usize::MAX).max(1);
     // Streams that interleave share the window: the stride tells how many there are. A walk that has just begun is
     // followed for half a request and twice as far as it came, an established one as far as the window goes.
     let n_streams = usize::try_from(walks[0].stride).unwrap_or(usize::MAX).max(1);

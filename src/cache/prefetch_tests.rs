@@ -104,6 +104,14 @@ fn chunks_that_are_read_in_layers_are_foretold() {
 }
 
 #[test]
+fn one_step_of_a_read_as_large_as_a_request_is_enough() {
+    let window = Window { most: 64, portion: 8 };
+    let layers = |shape: [i64; 3]| boxes(&walk([2, 1, 1], [0, 2, 1]), shape.into());
+    assert!(!given(&layers([1, 4, 4]), window)[1].is_empty());
+    assert!(given(&layers([1, 1, 4]), window)[1].is_empty());
+}
+
+#[test]
 fn pieces_of_one_block_are_one_read() {
     let once = boxes(&walk([4, 6, 30], [2, 1, 0]), Coordinate::ONE);
     let in_pieces: Vec<_> = once.iter().flat_map(|&read| [read; 16]).collect();
