@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::dvid::FetchBlocks;
+use crate::dvid::{FetchBlocks, Freshness};
 use crate::geometry::{BlockBox, BlockIndex, Coordinate, Scale};
 use crate::metrics::Metrics;
 
@@ -53,6 +53,12 @@ impl BlockCache {
     /// Makes a source of blocks known.
     pub fn add_source(&self, source: Arc<dyn FetchBlocks>) -> SourceId {
         self.engine.add_source(source)
+    }
+
+    /// How long what a source gives now stays right; no time at all if the cache does not know it.
+    #[must_use]
+    pub fn freshness(&self, source: SourceId) -> Freshness {
+        self.engine.source(source).map_or(Freshness::For(Duration::ZERO), |source| source.fetch.freshness())
     }
 
     /// Says which blocks of a source can hold data at a scale, so that nothing is fetched ahead beyond them.

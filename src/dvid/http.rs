@@ -50,7 +50,6 @@ struct Inner {
     /// Who we are, at the end of each query.
     signature: String,
     token: TokenKeeper,
-    connections: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
 }
 
@@ -74,8 +73,7 @@ impl Server {
         if token.current().is_some() && !config.insecure_token && !is_private(origin) {
             return Err(denied(TokenError::Insecure { origin: origin.to_owned() }));
         }
-        let connections = Arc::new(AtomicU64::new(0));
-        let dial = Dial { addresses: Addresses::new(host, port), connections: Arc::clone(&connections) };
+        let dial = Dial { addresses: Addresses::new(host, port), n_connections: AtomicU64::new(0) };
         let user = if config.user.is_empty() { String::new() } else { format!("&u={}", encoded(&config.user)) };
         let shared = Arc::new(Inner {
             origin: origin.to_owned(),
@@ -83,7 +81,6 @@ impl Server {
             config,
             signature: format!("app=dvidfs{user}"),
             token,
-            connections,
             metrics,
         });
         Ok(Self { shared, until: Until::default() })
@@ -109,9 +106,9 @@ impl Server {
         &self.shared.metrics
     }
 
-    /// How many connections were made so far: as long as it stays, no server can have been replaced unseen.
-    pub(super) fn n_connections(&self) -> u64 {
-        self.shared.connections.load(Ordering::Acquire)
+    /// The connection that this thread's last request went over: they are numbered from 1 in the order of their making.
+    pub(super) fn last_connection() -> u64 {
+        LAST_CONNECTION.get()
     }
 
     /// One attempt at one request: the whole answer, at most `limit` bytes of it.
@@ -283,6 +280,8 @@ fn agent(config: &HttpConfig, dial: Dial) -> Agent {
 thread_local! {
     /// Whether the request that this thread sends has made a connection of its own.
     static IS_NEW_CONNECTION: Cell<bool> = const { Cell::new(false) };
+    /// The number of the connection that this thread has sent a request over last.
+    static LAST_CONNECTION: Cell<u64> = const { Cell::new(0) };
     /// How long the body that this thread reads may stand still.
     static PER_READ: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
@@ -301,7 +300,7 @@ impl Resolver for NoResolver {
 #[derive(Debug)]
 struct Dial {
     addresses: Addresses,
-    connections: Arc<AtomicU64>,
+    n_connections: AtomicU64,
 }
 
 impl Connector<()> for Dial {
@@ -327,17 +326,17 @@ impl Connector<()> for Dial {
             };
             TcpConnector::default().connect(&one, None::<()>)
         })?;
-        self.connections.fetch_add(1, Ordering::AcqRel);
-        Ok(tcp.map(Patient))
+        let number = self.n_connections.fetch_add(1, Ordering::AcqRel) + 1;
+        Ok(tcp.map(|tcp| Patient(tcp, number)))
     }
 }
 
 /// A TCP connection of ureq's.
 type Tcp = <TcpConnector as Connector<()>>::Out;
 
-/// A connection that waits longer for an answer to begin than for it to go on.
+/// A connection with its number, that waits longer for an answer to begin than for it to go on.
 #[derive(Debug)]
-struct Patient(Tcp);
+struct Patient(Tcp, u64);
 
 impl Transport for Patient {
     fn buffers(&mut self) -> &mut dyn Buffers {
@@ -345,6 +344,7 @@ impl Transport for Patient {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        LAST_CONNECTION.set(self.1);
         self.0.transmit_output(amount, timeout)
     }
 

@@ -30,9 +30,11 @@ mod tls;
 mod token;
 
 mod gate;
+mod identity;
 mod instance;
 mod mapping;
 mod request;
+mod settled;
 
 mod node;
 mod open_error;

@@ -20,6 +20,7 @@ use crate::vfs::{self, Attributes, ByteRange, Caching, Lasting, Totals};
 
 use super::answer::{Answer, ReadRequest, Slot};
 use super::errno::{errno_of, name};
+use super::kept::KeptPages;
 use super::kill_poll::ParkedReads;
 use super::serve::Serve;
 
@@ -47,6 +48,7 @@ const MAX_NAME_BYTES: u32 = 255;
 pub(super) struct Adapter {
     pub(super) tree: Arc<dyn Serve>,
     pub(super) parked: Arc<ParkedReads>,
+    pub(super) kept: Arc<KeptPages>,
     /// Set when the mount is about to end: new reads are refused.
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) metrics: Arc<Metrics>,
@@ -149,8 +151,10 @@ impl Filesystem for Adapter {
         });
     }
 
-    /// Inode numbers are computed, nothing is kept for them.
-    fn forget(&self, _req: &Request, _ino: INodeNo, _nlookup: u64) {}
+    /// Inode numbers are computed: all that is kept is which of them may have pages.
+    fn forget(&self, _req: &Request, ino: INodeNo, _nlookup: u64) {
+        self.kept.forgotten(ino.0);
+    }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         self.guarded("getattr", || match self.tree.attributes(ino.0) {
@@ -164,8 +168,12 @@ impl Filesystem for Adapter {
             Ok(opened) => {
                 let caching = match opened.caching {
                     Caching::Keep => FopenFlags::FOPEN_KEEP_CACHE,
+                    Caching::Anew => FopenFlags::empty(),
                     Caching::Direct => FopenFlags::FOPEN_DIRECT_IO,
                 };
+                if opened.caching != Caching::Direct {
+                    self.kept.opened(ino.0);
+                }
                 reply.opened(FileHandle(opened.fh), caching | FopenFlags::FOPEN_NOFLUSH);
             }
             Err(error) => reply.error(refused("open", ino.0, &error)),
@@ -185,7 +193,7 @@ impl Filesystem for Adapter {
     ) {
         let range = ByteRange::new(offset, size);
         let request = ReadRequest { ino: ino.0, range, pid: req.pid() };
-        let slot = Slot::new(request, reply, Arc::clone(&self.metrics));
+        let slot = Slot::new(request, reply, Arc::clone(&self.metrics), Arc::clone(&self.kept));
         self.guarded("read", || {
             self.metrics.count(Counter::FuseReads);
             let answer = Answer(Arc::clone(&slot));
@@ -221,7 +229,7 @@ impl Filesystem for Adapter {
             Ok(Caching::Keep) => {
                 reply.opened(FileHandle(0), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
             }
-            Ok(Caching::Direct) => reply.opened(FileHandle(0), FopenFlags::empty()),
+            Ok(Caching::Anew | Caching::Direct) => reply.opened(FileHandle(0), FopenFlags::empty()),
             Err(error) => reply.error(refused("opendir", ino.0, &error)),
         });
     }

@@ -11,6 +11,7 @@ use crate::metrics::{Counter, Metrics};
 use crate::vfs::{self, ByteRange, Reader};
 
 use super::errno::{errno_of, name};
+use super::kept::KeptPages;
 
 /// What the kernel asked for, and who waits for it.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +30,25 @@ pub(super) struct Slot {
     /// `None` once it is answered. The reply is taken out under the lock and sent after it.
     reply: Mutex<Option<ReplyData>>,
     metrics: Arc<Metrics>,
+    /// What the kernel keeps goes when the data is found to be other data.
+    kept: Arc<KeptPages>,
     /// In whose name the blocks are asked for.
     pub(super) reader: Reader,
 }
 
 impl Slot {
-    pub(super) fn new(request: ReadRequest, reply: ReplyData, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn new(
+        request: ReadRequest,
+        reply: ReplyData,
+        metrics: Arc<Metrics>,
+        kept: Arc<KeptPages>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             request,
             since: Instant::now(),
             reply: Mutex::new(Some(reply)),
             metrics,
+            kept,
             reader: Reader::default(),
         })
     }
@@ -71,10 +80,14 @@ impl Slot {
             self.metrics.count(Counter::KilledReads);
             debug!(target: "dvidfs", code = error.code(), op = "read", ino, offset, size, pid, ?waited);
         } else {
-            let (code, errno) = (error.code(), name(errno));
-            warn!(target: "dvidfs", code, op = "read", ino, offset, size, ?waited, ?errno, cause = %Chain(error));
+            let (code, errno_name) = (error.code(), name(errno));
+            warn!(target: "dvidfs", code, op = "read", ino, offset, size, ?waited, errno = ?errno_name, cause = %Chain(error));
         }
+        let is_other_data = i32::from(errno) == libc::ESTALE;
         reply.error(errno);
+        if is_other_data {
+            self.kept.drop_all();
+        }
         true
     }
 

@@ -7,6 +7,7 @@ mod adapter;
 mod answer;
 mod device;
 mod errno;
+mod kept;
 mod kill_poll;
 mod mount;
 mod mountinfo;

@@ -18,6 +18,7 @@ use crate::vfs;
 
 use super::adapter::Adapter;
 use super::device::detach;
+use super::kept::KeptPages;
 use super::kill_poll::ParkedReads;
 use super::mount::{MountError, MountOptions, NewMount, detach_own, make_mount};
 use super::mountinfo::mount_at;
@@ -78,6 +79,7 @@ pub struct Mounted {
     stopper: Stopper,
     stopping: Arc<AtomicBool>,
     parked: Arc<ParkedReads>,
+    kept: Arc<KeptPages>,
     kill_poll: Option<JoinHandle<()>>,
     session: Option<JoinHandle<()>>,
 }
@@ -94,9 +96,11 @@ pub fn mount(
 ) -> Result<Mounted, MountError> {
     let NewMount { device, mountpoint } = make_mount(mountpoint, options)?;
     let (parked, stopping) = (Arc::new(ParkedReads::default()), Arc::new(AtomicBool::new(false)));
+    let kept = Arc::new(KeptPages::default());
     let adapter = Adapter {
         tree,
         parked: Arc::clone(&parked),
+        kept: Arc::clone(&kept),
         stopping: Arc::clone(&stopping),
         metrics,
         owner: (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw()),
@@ -109,6 +113,7 @@ pub fn mount(
         let entry = mount_at(&mountpoint)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         let (sender, events) = channel();
         let stopper = Stopper { events: sender.clone(), requests: Arc::default() };
+        kept.start(session.notifier())?;
         let kill_poll = Some(parked.start_poll()?);
         let session = Some(start_session(session, sender)?);
         let device_number = entry.device;
@@ -116,6 +121,7 @@ pub fn mount(
     });
     let (device_number, events, stopper, kill_poll, session) = started.map_err(|why| {
         parked.close();
+        kept.close();
         if let Err(why) = detach(&mountpoint) {
             warn!(target: "dvidfs", op = "unmount", cause = %why);
         }
@@ -125,7 +131,7 @@ pub fn mount(
         set_read_ahead(&device_number, kb);
     }
     info!(target: "dvidfs", code = "mounted", op = "mount", path = %mountpoint.display());
-    Ok(Mounted { mountpoint, device_number, events, stopper, stopping, parked, kill_poll, session })
+    Ok(Mounted { mountpoint, device_number, events, stopper, stopping, parked, kept, kill_poll, session })
 }
 
 fn start_session(session: Session<Adapter>, events: Sender<Event>) -> io::Result<JoinHandle<()>> {
@@ -189,6 +195,7 @@ impl Mounted {
 
     fn ended(&mut self, ended: io::Result<()>) -> Ending {
         self.parked.close();
+        self.kept.close();
         for thread in [self.session.take(), self.kill_poll.take()].into_iter().flatten() {
             if thread.join().is_err() {
                 warn!(target: "dvidfs", code = "panic", op = "unmount");
@@ -210,6 +217,7 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         self.parked.fail_all(&vfs::Error::ShuttingDown);
         self.parked.close();
+        self.kept.close();
     }
 }
 

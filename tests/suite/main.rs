@@ -3,6 +3,7 @@
 
 mod check;
 mod faults;
+mod identity;
 mod layering;
 mod mount_reads;
 mod n5;
