@@ -1,5 +1,6 @@
 //! The face of the cache.
 
+use std::io;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -33,21 +34,37 @@ impl BlockCache {
     /// If the system gives not even two threads.
     #[must_use]
     pub fn new(config: CacheConfig, metrics: Arc<Metrics>) -> Arc<Self> {
+        Self::try_new(config, metrics).expect("the system gives two threads")
+    }
+
+    /// A cache and its threads: as many as there are connections, or as many as the system gives.
+    ///
+    /// # Errors
+    /// If the system gives not even two threads.
+    pub fn try_new(config: CacheConfig, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
         let engine = Arc::new(Engine::new(config, metrics));
         let watcher = Arc::clone(&engine);
-        let ticker = threads::spawn(&engine, "ticker", move || ticker::watch(&watcher));
-        let mut threads = vec![ticker.expect("the system gives a thread")];
+        let cache = Arc::new(Self { engine, threads: Mutex::default() });
+        let engine = &cache.engine;
+        let mut threads = vec![threads::spawn(engine, "ticker", move || ticker::watch(&watcher))?];
+        let mut refused = None;
         for number in 0..engine.most_connections() {
-            let worker = Arc::clone(&engine);
-            match threads::spawn(&engine, &format!("fetch-{number}"), move || pool::work(&worker)) {
+            let worker = Arc::clone(engine);
+            match threads::spawn(engine, &format!("fetch-{number}"), move || pool::work(&worker)) {
                 Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    tracing::warn!(code = "few_threads", cause = %error, "fewer fetch threads than asked for")
-                }
+                Err(error) => refused = Some(error),
             }
         }
-        assert!(threads.len() > 1, "the system gives a fetch thread");
-        Arc::new(Self { engine, threads: Mutex::new(threads) })
+        let n_fetching = threads.len() - 1;
+        *cache.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
+        match refused {
+            Some(error) if n_fetching == 0 => return Err(error),
+            Some(error) => {
+                tracing::warn!(code = "thread_limit", cause = %error, n_fetching, "fewer fetch threads than asked for");
+            }
+            None => {}
+        }
+        Ok(cache)
     }
 
     /// Makes a source of blocks known.

@@ -10,13 +10,15 @@ use crate::geometry::VoxelBox;
 
 use super::failure::Failure;
 use super::memory::{default_memory, memory};
-use super::values::{duration, extents, size, volume};
+use super::values::{duration, extents, volume};
 
 mod check;
 mod layouts;
+mod place;
 
 pub(super) use check::CheckArgs;
 pub(super) use layouts::LayoutArgs;
+pub(super) use place::PlaceArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -81,36 +83,6 @@ pub(super) struct MountArgs {
     pub(super) server: ServerArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
-}
-
-/// How the mount is made.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Mount")]
-pub(super) struct PlaceArgs {
-    /// Stay in front instead of becoming a daemon; Ctrl-C unmounts
-    #[arg(short, long)]
-    pub(super) foreground: bool,
-    /// Let other users read the mount, too
-    #[arg(long)]
-    pub(super) allow_other: bool,
-    /// Take away a dead dvidfs mount at the same directory first
-    #[arg(long)]
-    pub(super) replace: bool,
-    /// Name of the mount in the list of mounts [default: the SOURCE]
-    #[arg(long, value_name = "NAME")]
-    pub(super) fsname: Option<String>,
-    /// How far ahead the kernel reads a file; only root can set it
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1M")]
-    pub(super) read_ahead: usize,
-    /// Threads that answer the kernel
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
-    pub(super) threads: u8,
-    /// Options as in fstab: ro, allow_other, fsname=NAME
-    #[arg(short = 'o', value_name = "OPT,...", value_delimiter = ',')]
-    options: Vec<String>,
-    /// Set in the process that becomes the daemon
-    #[arg(long, hide = true)]
-    pub(super) daemon_child: bool,
 }
 
 /// How the server is read.
@@ -299,54 +271,6 @@ fn usage_failure(error: &clap::Error, words: &[OsString]) -> Failure {
     let command = words.first().and_then(|word| word.to_str()).filter(|word| !word.starts_with('-')).unwrap_or("mount");
     let said = paragraph.trim_start_matches("error: ").trim_end();
     Failure::usage(format!("{said}: try `dvidfs {command} --help`"))
-}
-
-impl PlaceArgs {
-    /// Options that `/etc/fstab` and habit put behind `-o`.
-    fn apply_options(&mut self) -> Result<(), Failure> {
-        for option in std::mem::take(&mut self.options) {
-            let (name, value) = option.split_once('=').unwrap_or((&option, ""));
-            match name {
-                "allow_other" => self.allow_other = true,
-                "fsname" if !value.is_empty() => self.fsname = Some(value.to_owned()),
-                // What this mount is anyway, or what speaks to mount(8) alone.
-                ""
-                | "ro"
-                | "rw"
-                | "nosuid"
-                | "nodev"
-                | "noexec"
-                | "noatime"
-                | "nodiratime"
-                | "relatime"
-                | "default_permissions"
-                | "defaults"
-                | "async"
-                | "auto"
-                | "noauto"
-                | "user"
-                | "users"
-                | "nouser"
-                | "owner"
-                | "group"
-                | "nofail"
-                | "_netdev"
-                | "subtype"
-                | "comment" => {}
-                _ if name.starts_with("x-") => {}
-                "auto_unmount" => {
-                    return Err(Failure::usage(
-                        "-o auto_unmount is refused: a crash would turn arrays into missing files, which read as zeros; leave it out",
-                    ));
-                }
-                "allow_root" => {
-                    return Err(Failure::usage("-o allow_root is refused: use -o allow_other, or mount as root"));
-                }
-                _ => return Err(Failure::usage(format!("-o {option:?} is not known: try `dvidfs mount --help`"))),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl ServerArgs {

@@ -1,9 +1,9 @@
 //! `dvidfs check`: whether every read of a mount went well. The last line of a job script.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{fs, io, thread};
+use std::{fs, thread};
 
 use crate::dvid::time_of_unix_seconds;
 use crate::fuse;
@@ -22,9 +22,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Prints what failed, a line each.
 pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let root = fuse::live_mount(&args.dir)?;
     let since = args.since.map(seconds);
-    let (stats, errors) = read_within(&root, ANSWER_LIMIT)?;
+    let Told { root, stats, errors } = told_within(&args.dir, ANSWER_LIMIT)?;
     let stats = serde_json::from_slice(&stats).map_err(|error| unreadable(&root, &error.to_string()))?;
     let Verdict { lines, summary } = verdict(&stats, &String::from_utf8_lossy(&errors), since);
     let is_well = lines.is_empty();
@@ -35,6 +34,15 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     }
     print(&text);
     Ok(())
+}
+
+/// What a mount tells about itself.
+struct Told {
+    root: PathBuf,
+    /// `stats.json`.
+    stats: Vec<u8>,
+    /// `errors.jsonl`.
+    errors: Vec<u8>,
 }
 
 /// The moment in seconds since 1970.
@@ -55,25 +63,25 @@ fn unreadable(root: &Path, why: &str) -> Failure {
     ))
 }
 
-/// `stats.json` and `errors.jsonl`. A daemon that is stopped would let us wait for ever.
-fn read_within(root: &Path, limit: Duration) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+/// Asks the mount that a path lies in. A daemon that is stopped would let us wait for ever.
+fn told_within(path: &Path, limit: Duration) -> Result<Told, Failure> {
     let (sender, receiver) = channel();
-    let control: PathBuf = root.join(".dvidfs");
-    thread::spawn(move || {
-        // The failures first: what fails in between is counted all the same.
-        let read = || -> io::Result<_> {
-            let errors = fs::read(control.join("errors.jsonl"))?;
-            Ok((fs::read(control.join("stats.json"))?, errors))
-        };
-        // Nobody listens any more if it took too long.
-        let _ = sender.send(read());
-    });
-    match receiver.recv_timeout(limit) {
-        Ok(read) => read.map_err(|error| unreadable(root, &error.to_string())),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            Err(unreadable(root, &format!("no answer within {} s", limit.as_secs())))
-        }
-    }
+    let asked = path.to_owned();
+    // Nobody listens any more if it took too long.
+    thread::spawn(move || sender.send(ask(&asked)));
+    receiver
+        .recv_timeout(limit)
+        .unwrap_or_else(|_| Err(unreadable(path, &format!("no answer within {} s", limit.as_secs()))))
+}
+
+fn ask(path: &Path) -> Result<Told, Failure> {
+    let root = fuse::live_mount(path)?;
+    let read =
+        |name: &str| fs::read(root.join(".dvidfs").join(name)).map_err(|error| unreadable(&root, &error.to_string()));
+    // The failures first: what fails in between is counted all the same.
+    let errors = read("errors.jsonl")?;
+    let stats = read("stats.json")?;
+    Ok(Told { stats, errors, root })
 }
 
 /// A moment for people: to the second, in UTC.

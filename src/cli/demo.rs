@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::mount::{Order, serve};
 use super::open::address;
 use super::run::print;
+use super::supervise::supervise;
 use super::{daemon, logs};
 
 /// Serves the demo data, and mounts them unless `--serve` was given.
@@ -20,11 +21,12 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
     match dir {
         None => serve_only(args, *port),
         Some(_) if !place.foreground && !place.daemon_child => daemon::start(again),
+        Some(dir) if place.supervise && !place.worker => supervise(place, dir, log, again),
         Some(dir) => {
-            logs::start(log)?;
+            let logged = logs::start(log)?;
             let demo = start(args, None)?;
             let address = address(&source(&demo))?;
-            let served = serve(Order { address: &address, dir, place, layouts, server, log });
+            let served = serve(Order { address: &address, dir, place, layouts, server, log, logged: &logged });
             drop(demo);
             served
         }
@@ -33,7 +35,7 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
 
 /// Serves until it is ended from outside.
 fn serve_only(args: &DemoArgs, port: Option<u16>) -> Result<(), Failure> {
-    logs::start(&args.log)?;
+    let _logged = logs::start(&args.log)?;
     let demo = start(args, port.filter(|&port| port != 0))?;
     print(&source(&demo));
     loop {

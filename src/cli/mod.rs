@@ -15,6 +15,7 @@ mod memory;
 mod mount;
 mod open;
 mod run;
+mod supervise;
 mod umount;
 mod values;
 

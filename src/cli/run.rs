@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+
 use crate::sys::bound_heap;
 
-use super::args::{Command, Words, words};
+use super::args::{Command, DemoArgs, MountArgs, Words, words};
 use super::failure::Failure;
 use super::{check, daemon, demo, info, mount, umount};
 
@@ -12,6 +15,7 @@ use super::{check, daemon, demo, info, mount, umount};
 #[must_use]
 pub fn run() -> ExitCode {
     bound_heap();
+    keep_memory_private();
     let (command, again) = match words() {
         Ok(Words::Do(command, again)) => (command, again),
         Ok(Words::Print(text)) => {
@@ -21,8 +25,9 @@ pub fn run() -> ExitCode {
         Err(failure) => return told(&failure),
     };
     let is_daemon = match &*command {
-        Command::Mount(args) => args.place.daemon_child,
-        Command::Demo(args) => args.place.daemon_child,
+        Command::Mount(MountArgs { place, .. }) | Command::Demo(DemoArgs { place, .. }) => {
+            place.daemon_child || place.worker
+        }
         Command::Umount(_) | Command::Check(_) | Command::Info(_) => false,
     };
     if is_daemon {
@@ -40,6 +45,13 @@ pub fn run() -> ExitCode {
         Err(failure) if is_daemon => daemon::report_failure(&failure),
         Err(failure) => told(&failure),
     }
+}
+
+/// No core file, and no look into our memory by other programs of the same user: it may hold a token.
+fn keep_memory_private() {
+    // A system that refuses either has nothing of the kind.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = prctl::set_dumpable(false);
 }
 
 fn told(failure: &Failure) -> ExitCode {

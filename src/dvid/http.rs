@@ -22,7 +22,7 @@ use ureq::{Agent, Body, Timeout};
 use crate::metrics::{Counter, Metrics};
 
 use super::address::{check_origin, host_and_port};
-use super::addresses::{Addresses, is_unknown_host};
+use super::addresses::{Addresses, is_unknown_host, note_descriptors};
 use super::answer::{framing, kind_of_status, retry_after, words_of};
 use super::endpoint::{encoded, is_allowed};
 use super::error::{Error, ErrorKind};
@@ -324,7 +324,7 @@ impl Connector<()> for Dial {
                 run_connector: Arc::clone(&details.run_connector),
                 register_shutdown: Arc::clone(&details.register_shutdown),
             };
-            TcpConnector::default().connect(&one, None::<()>)
+            TcpConnector::default().connect(&one, None::<()>).inspect_err(|error| note_descriptors(error))
         })?;
         let number = self.n_connections.fetch_add(1, Ordering::AcqRel) + 1;
         Ok(tcp.map(|tcp| Patient(tcp, number)))

@@ -232,9 +232,13 @@ fn infos(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..n_threads.min(entries.len()) {
-            scope.spawn(work);
+        for _ in 1..n_threads.min(entries.len()) {
+            // With fewer threads it takes longer.
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
         }
+        work();
     });
     if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error.into());

@@ -26,11 +26,21 @@ pub struct MountOptions {
     pub read_ahead_kb: Option<u32>,
     /// Whether a dead mount of ours at the same directory is taken away first.
     pub replace: bool,
+    /// Whether the mount is made over a dead one of ours, if there is one, so that its error shows until then. An
+    /// ordinary user cannot do that: then the dead one is taken away right before.
+    pub over_dead: bool,
 }
 
 impl Default for MountOptions {
     fn default() -> Self {
-        Self { fsname: "dvidfs".into(), allow_other: false, threads: 3, read_ahead_kb: None, replace: false }
+        Self {
+            fsname: "dvidfs".into(),
+            allow_other: false,
+            threads: 3,
+            read_ahead_kb: None,
+            replace: false,
+            over_dead: false,
+        }
     }
 }
 
@@ -50,6 +60,8 @@ pub enum MountError {
     NoHelper(&'static str),
     #[error("--allow-other is not allowed here: add the line user_allow_other to /etc/fuse.conf, or run as root")]
     AllowOtherDenied,
+    #[error("the system gives no threads: allow more of them (ulimit -u, pids cgroup)")]
+    NoThreads(#[source] io::Error),
     #[error("{} does not exist: make the directory first", .0.display())]
     Missing(PathBuf),
     #[error("{} is not a directory: give an empty directory", .0.display())]
@@ -121,7 +133,14 @@ pub(super) struct NewMount {
 
 /// Checks the directory and mounts there. Whatever fails, nothing stays mounted.
 pub(super) fn make_mount(mountpoint: &Path, options: &MountOptions) -> Result<NewMount, MountError> {
-    if options.replace {
+    if options.over_dead && is_dead(mountpoint) {
+        let resolved = resolve_parent(mountpoint)?;
+        let is_ours = entry_at(&resolved)?.is_some_and(|entry| entry.is_ours());
+        if is_ours && let Ok(device) = mount_device(&resolved, options) {
+            return Ok(NewMount { device, mountpoint: resolved });
+        }
+    }
+    if options.replace || options.over_dead {
         clear_dead_mount(mountpoint)?;
     }
     let resolved = check_directory(mountpoint)?;
@@ -146,20 +165,20 @@ pub fn check_mountpoint(mountpoint: &Path, replace: bool) -> Result<(), MountErr
     check_device()
 }
 
-/// Takes away a mount of ours whose program has died. Any other directory is left alone.
+/// Takes away the mounts of ours at a directory whose programs have died. Any other directory is left alone.
 ///
 /// # Errors
-/// If the dead mount is not ours, or cannot be taken away.
+/// If a dead mount is not ours, or cannot be taken away.
 pub fn clear_dead_mount(mountpoint: &Path) -> Result<(), MountError> {
-    if !is_dead(mountpoint) {
-        return Ok(());
+    while is_dead(mountpoint) {
+        let resolved = resolve_parent(mountpoint)?;
+        match entry_at(&resolved)? {
+            Some(entry) if entry.is_ours() => detach_for(&entry, &resolved)?,
+            Some(entry) => return Err(MountError::DeadStranger { mountpoint: resolved, fs_type: entry.fs_type }),
+            None => return Ok(()),
+        }
     }
-    let resolved = resolve_parent(mountpoint)?;
-    match entry_at(&resolved)? {
-        Some(entry) if entry.is_ours() => detach_for(&entry, &resolved),
-        Some(entry) => Err(MountError::DeadStranger { mountpoint: resolved, fs_type: entry.fs_type }),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Unmounts a directory, also one whose program has died; `lazy` also one that is in use.
@@ -179,7 +198,9 @@ pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), MountError> {
         return Err(MountError::NotOurs { mountpoint: resolved, fs_type: entry.fs_type });
     }
     if dead || lazy {
-        return detach_for(&entry, &resolved);
+        detach_for(&entry, &resolved)?;
+        // Dead ones below it were there before a supervisor mounted again.
+        return clear_dead_mount(&resolved);
     }
     refuse_another(&entry, &resolved)?;
     unmount_unused(&resolved).map_err(|failed| match failed {

@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,7 @@ pub fn mount(
     options: &MountOptions,
     metrics: Arc<Metrics>,
 ) -> Result<Mounted, MountError> {
+    rehearse(options.threads.max(1) + 4).map_err(MountError::NoThreads)?;
     let NewMount { device, mountpoint } = make_mount(mountpoint, options)?;
     let (parked, stopping) = (Arc::new(ParkedReads::default()), Arc::new(AtomicBool::new(false)));
     let kept = Arc::new(KeptPages::default());
@@ -134,6 +135,20 @@ pub fn mount(
     Ok(Mounted { mountpoint, device_number, events, stopper, stopping, parked, kept, kill_poll, session })
 }
 
+/// Whether the system gives so many threads at once. If the session found out, there would be a dead mount.
+fn rehearse(n_threads: usize) -> io::Result<()> {
+    let (sender, receiver) = channel::<()>();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let wait = || {
+        let receiver = Arc::clone(&receiver);
+        // Each waits until the sender is gone.
+        Builder::new().spawn(move || drop(receiver.lock().unwrap_or_else(PoisonError::into_inner).recv()))
+    };
+    let threads: Vec<_> = (0..n_threads).map(|_| wait()).collect();
+    drop(sender);
+    threads.into_iter().try_for_each(|thread| thread.map(|thread| drop(thread.join())))
+}
+
 fn start_session(session: Session<Adapter>, events: Sender<Event>) -> io::Result<JoinHandle<()>> {
     Builder::new().name("fuse-session".into()).spawn(move || {
         let ended = catch_unwind(AssertUnwindSafe(|| session.run()));
@@ -167,7 +182,15 @@ impl Mounted {
             Ok(Event::Stop) | Err(_) => self.stop(),
             Ok(Event::Ended(ended)) => self.ended(ended),
         };
-        info!(target: "dvidfs", code = "unmounted", op = "unmount", path = %self.mountpoint.display(), ?ending);
+        let path = self.mountpoint.display();
+        match &ending {
+            Ending::Aborted => {
+                warn!(target: "dvidfs", code = "aborted", op = "unmount", %path, "the directory answers with an error until it is unmounted");
+            }
+            Ending::Stopped | Ending::Unmounted | Ending::Failed(_) => {
+                info!(target: "dvidfs", code = "unmounted", op = "unmount", %path, ?ending);
+            }
+        }
         ending
     }
 

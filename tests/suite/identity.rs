@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, InstanceSpec, VERSIONS, lasting_port};
-use dvidfs::geometry::{Coordinate, Scale, VoxelBox};
+use dvidfs::geometry::{Coordinate, Scale};
 
-use crate::support::{Chunk, Mounted, Survival, can_mount, chunk_of, file_values, levels, survival, time_limit};
+use crate::support::{Mounted, Survival, can_mount, chunk_files, chunk_of, file_values, levels, survival, time_limit};
 
 const NAMES: [&str; 2] = ["gray", "u16"];
 const OPTIONS: [&str; 4] = ["--settle", "0", "--no-prefetch", "--patience=30s"];
@@ -28,20 +28,8 @@ fn start(port: Option<u16>, dataset: Dataset) -> Demo {
     Demo::start(DemoOptions { dataset, port, ..DemoOptions::default() }).unwrap()
 }
 
-/// Files of one array that nobody has read yet, each with what it must hold.
-fn files(mounted: &Mounted, dataset: &Dataset, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let level = &levels(&mounted.root().join(name))[0];
-    let spec = dataset.instance(name).unwrap();
-    let n_chunks = level.shape.div_ceil(level.chunk_shape);
-    let chunk = |index| {
-        let Chunk { path, voxels } = chunk_of(level, index);
-        (path, file_values(dataset, 0, &spec, level.scale, false, voxels))
-    };
-    let all = VoxelBox::from_shape(Coordinate::ZERO, n_chunks).unwrap();
-    all.indices()
-        .map(chunk)
-        .filter(|(path, expected)| path.exists() && expected.iter().any(|&byte| byte != 0))
-        .collect()
+fn files(mounted: &Mounted, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    chunk_files(&mounted.root(), &dataset(), 0, name)
 }
 
 fn direct(path: &Path) -> fs::File {
@@ -87,7 +75,7 @@ fn is_stale_everywhere(id: &'static str, change: impl FnOnce(&mut Option<Demo>, 
     let port = lasting_port().unwrap();
     let mut demo = Some(start(Some(port), dataset()));
     let mut mounted = Mounted::new(&format!("{}/a40d", demo.as_ref().unwrap().origin()), &OPTIONS);
-    let all: Vec<_> = instances.iter().map(|name| files(&mounted, &dataset(), name)).collect();
+    let all: Vec<_> = instances.iter().map(|name| files(&mounted, name)).collect();
     let mut compared = 0;
     for files in &all {
         let (path, expected) = &files[0];
@@ -146,7 +134,7 @@ fn an_instance_that_is_gone_keeps_what_was_read_of_it() {
     let _limit = time_limit(Duration::from_secs(60));
     let demo = start(None, dataset());
     let mut mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &OPTIONS);
-    let all = files(&mounted, &dataset(), "gray");
+    let all = files(&mounted, "gray");
     let ((seen, seen_expected), (new, expected)) = (&all[0], &all[1]);
     assert!(read(seen).as_deref() == Ok(seen_expected));
     let survival = Survival::begin("F3", &mounted);
@@ -177,7 +165,7 @@ fn of_two_servers_behind_one_address_only_the_mounted_one_is_believed() {
     for closes in [false, true] {
         let demo = start(None, dataset());
         let mut mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &OPTIONS);
-        let all = files(&mounted, &dataset(), "gray");
+        let all = files(&mounted, "gray");
         let survival = Survival::begin("F9", &mounted);
         demo.set_other_dataset(Some(other()));
         if closes {

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)] // a test that cannot go on fails; it tells what it saw
 
 mod check;
+mod daemon;
 mod faults;
 mod identity;
 mod layering;
 mod mount_reads;
 mod n5;
 mod outages;
+mod panics;
 mod precomputed;
 mod semantics;
 mod support;

@@ -9,7 +9,7 @@ pub(crate) mod survival;
 mod views;
 
 pub(crate) use mounted::{Mounted, time_limit};
-pub(crate) use mounts::can_mount;
-pub(crate) use oracle::{Chunk, Level, chunk_of, file_values, levels};
+pub(crate) use mounts::{Scratch, can_mount};
+pub(crate) use oracle::{Chunk, Level, chunk_files, chunk_of, file_values, levels};
 pub(crate) use survival::Survival;
 pub(crate) use views::compare_views;

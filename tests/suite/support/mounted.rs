@@ -37,16 +37,27 @@ pub struct Mounted {
 impl Mounted {
     /// Mounts a node; waits until it can be read.
     pub fn new(source: &str, options: &[&str]) -> Self {
+        Self::by(&[], source, options)
+    }
+
+    /// The same by a program that starts the words behind its own.
+    pub fn by(starter: &[&str], source: &str, options: &[&str]) -> Self {
         let scratch = Scratch::new();
         let log = fs::File::create(scratch.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_dvidfs"))
-            .args(["mount", "-f", source])
+        Self::with_stderr(scratch, starter, source, options, log.into())
+    }
+
+    /// The same with its standard error somewhere else than in [`log`](Self::log).
+    pub fn with_stderr(scratch: Scratch, starter: &[&str], source: &str, options: &[&str], stderr: Stdio) -> Self {
+        let words = [starter, &[env!("CARGO_BIN_EXE_dvidfs"), "mount", "-f", source]].concat();
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .arg(scratch.mountpoint())
             .args(options)
             .env("DVIDFS_LOG", "dvidfs=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let mut mounted = Self { child, scratch };
@@ -57,6 +68,18 @@ impl Mounted {
             std::thread::sleep(Duration::from_millis(20));
         }
         mounted
+    }
+
+    /// The process that serves the mount, if it can be read: another one than [`pid`](Self::pid) if that supervises it.
+    pub fn serving_pid(&self) -> Option<i32> {
+        let stats = fs::read(self.root().join(".dvidfs/stats.json")).ok()?;
+        let stats: serde_json::Value = serde_json::from_slice(&stats).ok()?;
+        i32::try_from(stats["pid"].as_i64()?).ok()
+    }
+
+    /// Whether anything is mounted at the directory.
+    pub fn is_mounted(&self) -> bool {
+        self.scratch.is_mounted()
     }
 
     /// The mounted directory.
@@ -129,10 +152,15 @@ impl Mounted {
 
     /// Waits until the daemon has ended, 10 s at most; gives its exit code.
     pub fn wait_for_end(&mut self) -> Option<i32> {
+        self.wait_for_status()?.code()
+    }
+
+    /// The same, and also how it was killed.
+    pub fn wait_for_status(&mut self) -> Option<std::process::ExitStatus> {
         let end = Instant::now() + Duration::from_secs(10);
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
+                return Some(status);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
