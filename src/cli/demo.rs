@@ -9,7 +9,7 @@ use crate::demo::{Dataset, Demo, DemoOptions, Fault, NpyVolume};
 
 use super::args::DemoArgs;
 use super::failure::Failure;
-use super::mount::{Order, serve};
+use super::mount::{Order, refuse_own_files, serve};
 use super::open::address;
 use super::run::print;
 use super::supervise::supervise;
@@ -21,8 +21,11 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
     match dir {
         None => serve_only(args, *port),
         Some(_) if !place.foreground && !place.daemon_child => daemon::start(again),
-        Some(dir) if place.supervise && !place.worker => supervise(place, dir, log, again),
         Some(dir) => {
+            refuse_own_files(dir, server, log)?;
+            if place.supervise && !place.worker {
+                return supervise(place, dir, log, again);
+            }
             let logged = logs::start(log)?;
             let demo = start(args, None)?;
             let address = address(&source(&demo))?;

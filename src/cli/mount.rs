@@ -44,6 +44,7 @@ pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure>
     if !place.foreground && !place.daemon_child {
         return daemon::start(again);
     }
+    refuse_own_files(dir, server, log)?;
     if place.supervise && !place.worker {
         return supervise(place, dir, log, again);
     }
@@ -54,7 +55,6 @@ pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure>
 /// Mounts, and serves until the mount ends. Logging has been started.
 pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     let Order { address, dir, place, server, log, .. } = order;
-    refuse_own_files(dir, server, log)?;
     fuse::check_mountpoint(dir, place.replace || place.died.is_some())?;
     let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
     if place.daemon_child {
@@ -130,8 +130,8 @@ fn stop_on_signals(mut signals: Signals, stopper: Stopper, foreground: bool) -> 
     started.map(drop).map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))
 }
 
-/// A daemon that opened a file of its own mount would wait for itself.
-fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<(), Failure> {
+/// A daemon that opened a file of its own mount would wait for itself. To be called before any of them is opened.
+pub(super) fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<(), Failure> {
     for (option, path) in [
         ("--token-file", server.token_file.as_deref()),
         ("--metadata", server.metadata.as_deref()),

@@ -141,8 +141,10 @@ fn rehearse(n_threads: usize) -> io::Result<()> {
     let receiver = Arc::new(Mutex::new(receiver));
     let wait = || {
         let receiver = Arc::clone(&receiver);
-        // Each waits until the sender is gone.
-        Builder::new().spawn(move || drop(receiver.lock().unwrap_or_else(PoisonError::into_inner).recv()))
+        Builder::new().spawn(move || {
+            // Until the sender is gone.
+            let _ = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        })
     };
     let threads: Vec<_> = (0..n_threads).map(|_| wait()).collect();
     drop(sender);

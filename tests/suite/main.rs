@@ -11,5 +11,6 @@ mod n5;
 mod outages;
 mod panics;
 mod precomputed;
+mod readers_and_mount;
 mod semantics;
 mod support;
