@@ -22,6 +22,8 @@ pub(super) struct Claim<'a> {
     bytes: usize,
     number: u64,
     started: Instant,
+    /// How long an answer that began then stays right.
+    freshness: Freshness,
 }
 
 impl<'a> Claim<'a> {
@@ -33,12 +35,13 @@ impl<'a> Claim<'a> {
         number: u64,
         started: Instant,
     ) -> Self {
-        Self { engine, source, keys, bytes, number, started }
+        let freshness = source.fetch.freshness();
+        Self { engine, source, keys, bytes, number, started, freshness }
     }
 
     /// Hands each block to memory, and then to those who wait for it.
     pub(super) fn land(&mut self, blocks: Vec<Block>) {
-        let expires = match self.source.fetch.freshness() {
+        let expires = match self.freshness {
             Freshness::Forever => None,
             Freshness::For(ttl) => Some(self.started + ttl),
         };
@@ -98,6 +101,9 @@ impl<'a> Claim<'a> {
         let is_unready = error.kind() == ErrorKind::MappingLoading
             && self.keys.first().is_some_and(|key| !self.source.fetch.is_ready(key.view));
         let keys = std::mem::take(&mut self.keys);
+        if let (ErrorKind::IdentityChanged, Some(key)) = (error.kind(), keys.first()) {
+            engine.memory.forget_source(key.source);
+        }
         let now = Instant::now();
         let error = Arc::new(error);
         let mut state = engine.lock();

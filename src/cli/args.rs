@@ -10,11 +10,15 @@ use crate::geometry::VoxelBox;
 
 use super::failure::Failure;
 use super::memory::{default_memory, memory};
-use super::values::{duration, extents, size, volume};
+use super::values::{duration, extents, volume};
 
+mod check;
 mod layouts;
+mod place;
 
+pub(super) use check::CheckArgs;
 pub(super) use layouts::LayoutArgs;
+pub(super) use place::PlaceArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,21 +26,23 @@ Examples:
   dvidfs http://dvid.example.org:8000/28841c:master /mnt/brain    mount the head of branch master
   ls /mnt/brain; cat /mnt/brain/README.txt                what is there and how to open it
   dvidfs info http://dvid.example.org:8000/28841c         what a node holds, without mounting
+  dvidfs check /mnt/brain --since 2h                      whether a read has failed: the last line of a job
   dvidfs umount /mnt/brain                                unmount
 
 SOURCE is http(s)://HOST[:PORT]/UUID[:BRANCH]; the first letters of a UUID are enough.
 All options of a command: `dvidfs mount --help`, `dvidfs umount --help`, and so on.
-Exit codes: 0 success, 1 wrong use or refused credentials, 2 this machine cannot mount, 32 server, node or mount.";
+Exit codes: 0 success, 1 wrong use, refused credentials or failed reads, 2 this machine cannot mount, 32 server, node or mount.";
 
 /// Commands that may stand first; anything else means `mount`.
-const COMMANDS: [&str; 10] = ["mount", "umount", "unmount", "info", "demo", "help", "-h", "--help", "-V", "--version"];
+const COMMANDS: [&str; 11] =
+    ["mount", "umount", "unmount", "check", "info", "demo", "help", "-h", "--help", "-V", "--version"];
 
 #[derive(Debug, Parser)]
 #[command(
     name = "dvidfs",
     version,
     about = "Mounts one node of a DVID server as a read-only directory tree of array files",
-    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs info SOURCE\n       dvidfs demo DIR",
+    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs check DIR\n       dvidfs info SOURCE\n       dvidfs demo DIR",
     after_help = EXAMPLES
 )]
 struct CommandLine {
@@ -54,6 +60,8 @@ pub(super) enum Command {
     /// Unmount a directory, also one whose daemon has died
     #[command(alias = "unmount")]
     Umount(UmountArgs),
+    /// Whether every read of a mount went well: exit code 0 if so, 1 if not, 32 if it is no live mount
+    Check(CheckArgs),
     /// Print what a node holds, without mounting it
     Info(InfoArgs),
     /// Mount a small built-in server: something to try things on
@@ -75,36 +83,6 @@ pub(super) struct MountArgs {
     pub(super) server: ServerArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
-}
-
-/// How the mount is made.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Mount")]
-pub(super) struct PlaceArgs {
-    /// Stay in front instead of becoming a daemon; Ctrl-C unmounts
-    #[arg(short, long)]
-    pub(super) foreground: bool,
-    /// Let other users read the mount, too
-    #[arg(long)]
-    pub(super) allow_other: bool,
-    /// Take away a dead dvidfs mount at the same directory first
-    #[arg(long)]
-    pub(super) replace: bool,
-    /// Name of the mount in the list of mounts [default: the SOURCE]
-    #[arg(long, value_name = "NAME")]
-    pub(super) fsname: Option<String>,
-    /// How far ahead the kernel reads a file; only root can set it
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1M")]
-    pub(super) read_ahead: usize,
-    /// Threads that answer the kernel
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
-    pub(super) threads: u8,
-    /// Options as in fstab: ro, allow_other, fsname=NAME
-    #[arg(short = 'o', value_name = "OPT,...", value_delimiter = ',')]
-    options: Vec<String>,
-    /// Set in the process that becomes the daemon
-    #[arg(long, hide = true)]
-    pub(super) daemon_child: bool,
 }
 
 /// How the server is read.
@@ -252,7 +230,7 @@ pub(super) fn words() -> Result<Words, Failure> {
         Command::Mount(args) => (&mut args.server, &mut args.log),
         Command::Info(args) => (&mut args.server, &mut args.log),
         Command::Demo(args) => (&mut args.server, &mut args.log),
-        Command::Umount(_) => return Ok(Words::Do(command, again)),
+        Command::Umount(_) | Command::Check(_) => return Ok(Words::Do(command, again)),
     };
     if server.token_file.is_none() {
         server.token_file = environment("DVID_TOKEN_FILE").map(PathBuf::from);
@@ -282,7 +260,7 @@ fn parse(mut words: Vec<OsString>) -> Result<Words, Failure> {
                     place.apply_options()?;
                     layouts.check()?;
                 }
-                Command::Umount(_) | Command::Info(_) => {}
+                Command::Umount(_) | Command::Check(_) | Command::Info(_) => {}
             }
             Ok(Words::Do(Box::new(command), words))
         }
@@ -303,54 +281,6 @@ fn usage_failure(error: &clap::Error, words: &[OsString]) -> Failure {
     let command = words.first().and_then(|word| word.to_str()).filter(|word| !word.starts_with('-')).unwrap_or("mount");
     let said = paragraph.trim_start_matches("error: ").trim_end();
     Failure::usage(format!("{said}: try `dvidfs {command} --help`"))
-}
-
-impl PlaceArgs {
-    /// Options that `/etc/fstab` and habit put behind `-o`.
-    fn apply_options(&mut self) -> Result<(), Failure> {
-        for option in std::mem::take(&mut self.options) {
-            let (name, value) = option.split_once('=').unwrap_or((&option, ""));
-            match name {
-                "allow_other" => self.allow_other = true,
-                "fsname" if !value.is_empty() => self.fsname = Some(value.to_owned()),
-                // What this mount is anyway, or what speaks to mount(8) alone.
-                ""
-                | "ro"
-                | "rw"
-                | "nosuid"
-                | "nodev"
-                | "noexec"
-                | "noatime"
-                | "nodiratime"
-                | "relatime"
-                | "default_permissions"
-                | "defaults"
-                | "async"
-                | "auto"
-                | "noauto"
-                | "user"
-                | "users"
-                | "nouser"
-                | "owner"
-                | "group"
-                | "nofail"
-                | "_netdev"
-                | "subtype"
-                | "comment" => {}
-                _ if name.starts_with("x-") => {}
-                "auto_unmount" => {
-                    return Err(Failure::usage(
-                        "-o auto_unmount is refused: a crash would turn arrays into missing files, which read as zeros; leave it out",
-                    ));
-                }
-                "allow_root" => {
-                    return Err(Failure::usage("-o allow_root is refused: use -o allow_other, or mount as root"));
-                }
-                _ => return Err(Failure::usage(format!("-o {option:?} is not known: try `dvidfs mount --help`"))),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl ServerArgs {

@@ -4,6 +4,7 @@
 
 mod args;
 mod boxes;
+mod check;
 mod contents;
 mod daemon;
 mod demo;
@@ -14,6 +15,7 @@ mod memory;
 mod mount;
 mod open;
 mod run;
+mod supervise;
 mod umount;
 mod values;
 

@@ -18,10 +18,12 @@ use crate::vfs::VirtualFs;
 
 use super::args::{LayoutArgs, LogArgs, MountArgs, PlaceArgs, ServerArgs};
 use super::boxes::boxes;
-use super::contents::contents;
+use super::contents::{Told, contents};
 use super::failure::Failure;
+use super::logs::Logged;
 use super::open::{Opened, address, open};
 use super::run::complain;
+use super::supervise::supervise;
 use super::{daemon, logs};
 
 /// How often it is looked whether a branch has moved on.
@@ -36,6 +38,7 @@ pub(super) struct Order<'a> {
     pub(super) layouts: &'a LayoutArgs,
     pub(super) server: &'a ServerArgs,
     pub(super) log: &'a LogArgs,
+    pub(super) logged: &'a Logged,
 }
 
 /// Mounts: in front, or by a daemon that is started here.
@@ -45,38 +48,42 @@ pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure>
         address(source)?;
         return daemon::start(again);
     }
-    logs::start(log)?;
+    refuse_own_files(dir, server, log)?;
+    if place.supervise && !place.worker {
+        return supervise(place, dir, log, again);
+    }
+    let logged = logs::start(log)?;
     let address = address(source)?;
-    serve(Order { address: &address, dir, place, layouts, server, log })
+    serve(Order { address: &address, dir, place, layouts, server, log, logged: &logged })
 }
 
 /// Mounts, and serves until the mount ends. Logging has been started.
 pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
-    let Order { address, dir, place, layouts, server, log } = order;
-    refuse_own_files(dir, server, log)?;
-    fuse::check_mountpoint(dir, place.replace)?;
+    let Order { address, dir, place, server, log, .. } = order;
+    fuse::check_mountpoint(dir, place.replace || place.died.is_some())?;
     let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
     if place.daemon_child {
         daemon::detach_from_session()?;
     }
     let opened = open(address, server)?;
     let head = opened.node.head().map(Arc::new);
-    let tree = tree(&opened, config(&order), layouts, head.clone())?;
+    let tree = tree(&opened, &order, head.clone())?;
     let options = MountOptions {
         fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
         allow_other: place.allow_other,
         threads: place.threads.into(),
         read_ahead_kb: u32::try_from(place.read_ahead / 1024).ok(),
         replace: place.replace,
+        over_dead: place.died.is_some(),
     };
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])
         .map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))?;
     let mounted = fuse::mount(tree, &dir, &options, Arc::clone(&opened.metrics))?;
-    stop_on_signals(signals, mounted.stopper(), place.foreground);
+    let heard = stop_on_signals(signals, mounted.stopper(), place.foreground);
     if let Some(head) = head {
         watch(head, HEAD_LOOKS.mul_f64(server.time_scale.clamp(0.001, 1000.0)));
     }
-    if let Err(failure) = announce(place, log, &opened, mounted.mountpoint()) {
+    if let Err(failure) = heard.and_then(|()| announce(place, log, &opened, mounted.mountpoint())) {
         mounted.stopper().stop();
         let _ = mounted.run();
         return Err(failure);
@@ -84,6 +91,8 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     let ending = mounted.run();
     info!(target: "dvidfs", code = "counters", counters = %json!(opened.metrics.to_json()));
     match ending {
+        // Dead mounts of those before lie below this one.
+        Ending::Stopped | Ending::Unmounted if place.worker => Ok(fuse::clear_dead_mount(&dir)?),
         Ending::Stopped | Ending::Unmounted => Ok(()),
         Ending::Aborted => {
             complain(&format!("the mount was aborted: clear it with `dvidfs umount {}`", dir.display()));
@@ -94,15 +103,12 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
 }
 
 /// The files of a node.
-fn tree(
-    opened: &Opened,
-    config: Value,
-    layouts: &LayoutArgs,
-    head: Option<Arc<Head>>,
-) -> Result<Arc<VirtualFs>, Failure> {
-    let Opened { node, catalog, cache, metrics } = opened;
+fn tree(opened: &Opened, order: &Order<'_>, head: Option<Arc<Head>>) -> Result<Arc<VirtualFs>, Failure> {
+    let Opened { node, catalog, .. } = opened;
+    let layouts = order.layouts;
     let shown = (layouts.options(), boxes(&layouts.boxes, node, catalog)?);
-    VirtualFs::new(contents(node, catalog, (cache, metrics, head), config, shown))
+    let told = Told { died: order.place.died, lost_lines: order.logged.lost_lines(), head };
+    VirtualFs::new(contents(opened, config(order), shown, told))
         .map(Arc::new)
         .map_err(|error| Failure::mount(Chain(&error).to_string()))
 }
@@ -122,31 +128,30 @@ fn watch(head: Arc<Head>, every: Duration) {
 fn announce(place: &PlaceArgs, log: &LogArgs, opened: &Opened, mountpoint: &Path) -> Result<(), Failure> {
     std::fs::metadata(mountpoint)
         .map_err(|error| Failure::mount(format!("{} is mounted and cannot be read: {error}", mountpoint.display())))?;
-    if place.daemon_child {
-        return daemon::report_ready();
-    }
-    if !log.quiet {
+    if !place.daemon_child && !log.quiet && place.died.is_none() {
         let n_instances = opened.node.instances.len();
         complain(&format!("{n_instances} instances at {}; Ctrl-C unmounts", mountpoint.display()));
     }
-    Ok(())
+    if place.daemon_child || place.worker { daemon::report_ready(place) } else { Ok(()) }
 }
 
 /// SIGTERM and SIGINT unmount in order, a second one at once. SIGHUP does so in front, where it means that the
 /// terminal was closed; a daemon ignores it, and both ignore SIGUSR1 and SIGUSR2.
-fn stop_on_signals(mut signals: Signals, stopper: Stopper, foreground: bool) {
+fn stop_on_signals(mut signals: Signals, stopper: Stopper, foreground: bool) -> Result<(), Failure> {
     // Listens as long as the process lives; there is nothing to join.
-    thread::spawn(move || {
+    let listen = move || {
         for signal in signals.forever() {
             if matches!(signal, SIGTERM | SIGINT) || (signal == SIGHUP && foreground) {
                 stopper.stop();
             }
         }
-    });
+    };
+    let started = thread::Builder::new().name("signals".into()).spawn(listen);
+    started.map(drop).map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))
 }
 
-/// A daemon that opened a file of its own mount would wait for itself.
-fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<(), Failure> {
+/// A daemon that opened a file of its own mount would wait for itself. To be called before any of them is opened.
+pub(super) fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<(), Failure> {
     for (option, path) in [
         ("--token-file", server.token_file.as_deref()),
         ("--metadata", server.metadata.as_deref()),
@@ -163,7 +168,7 @@ fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<()
 
 /// `.dvidfs/config.json`.
 fn config(order: &Order<'_>) -> Value {
-    let Order { address, dir, place, layouts, server, log: _ } = order;
+    let Order { address, dir, place, layouts, server, log: _, logged: _ } = order;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "source": address.to_string(),
@@ -181,6 +186,7 @@ fn config(order: &Order<'_>) -> Value {
         "settle_s": server.settle.as_secs_f64(),
         "prefetch": !server.no_prefetch,
         "verify_every": server.verify,
+        "supervised": place.supervise,
     })
 }
 

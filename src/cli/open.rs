@@ -83,7 +83,10 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         prefetch: !args.no_prefetch,
         ..CacheConfig::default()
     };
-    let cache = BlockCache::new(config, Arc::clone(&metrics));
+    let cache = BlockCache::try_new(config, Arc::clone(&metrics)).map_err(|error| {
+        warn!(target: "dvidfs", code = "thread_limit", cause = %error);
+        Failure::mount(format!("the system gives no threads ({error}): allow more (ulimit -u, pids cgroup)"))
+    })?;
     let options = CatalogOptions { extents: args.extents.iter().cloned().collect(), metadata };
     let catalog = Catalog::open(&node, &cache, &options)
         .map_err(|error| Failure::mount(format!("{address}: {}", Chain(&error))))?;

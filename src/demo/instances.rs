@@ -25,6 +25,8 @@ fn instance(name: &str, kind: Kind, begin: [i64; 3], end: [i64; 3]) -> InstanceS
         null_extents: false,
         versioned: true,
         bucket: false,
+        edition: 0,
+        incarnation: 0,
         volume: None,
     }
 }

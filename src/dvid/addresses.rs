@@ -100,6 +100,14 @@ pub(super) fn is_unknown_host(error: &io::Error) -> bool {
         .any(|words| said.contains(words))
 }
 
+/// Says that there are too few descriptors, if that is why no connection was made. More may be free later.
+pub(super) fn note_descriptors(error: &dyn std::error::Error) {
+    let said = error.to_string();
+    if ["(os error 24)", "(os error 23)"].iter().any(|code| said.contains(code)) {
+        tracing::warn!(target: "dvidfs", code = "fd_limit", cause = %said, "allow more open files (ulimit -n)");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};

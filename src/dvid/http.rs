@@ -8,7 +8,6 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ureq::http::{Response, Version, header};
@@ -47,7 +46,6 @@ struct Inner {
     /// Who we are, at the end of each query.
     signature: String,
     token: TokenKeeper,
-    connections: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
 }
 
@@ -71,15 +69,13 @@ impl Server {
         if token.current().is_some() && !config.insecure_token && !is_private(origin) {
             return Err(denied(TokenError::Insecure { origin: origin.to_owned() }));
         }
-        let connections = Arc::new(AtomicU64::new(0));
         let user = if config.user.is_empty() { String::new() } else { format!("&u={}", encoded(&config.user)) };
         let shared = Arc::new(Inner {
             origin: origin.to_owned(),
-            agent: connection::agent(&config, (host, port), Arc::clone(&connections)),
+            agent: connection::agent(&config, (host, port)),
             config,
             signature: format!("app=dvidfs{user}"),
             token,
-            connections,
             metrics,
         });
         Ok(Self { shared, until: Until::default() })
@@ -105,9 +101,9 @@ impl Server {
         &self.shared.metrics
     }
 
-    /// How many connections were made so far: as long as it stays, no server can have been replaced unseen.
-    pub(super) fn n_connections(&self) -> u64 {
-        self.shared.connections.load(Ordering::Acquire)
+    /// The connection that this thread's last request went over: they are numbered from 1 in the order of their making.
+    pub(super) fn last_connection() -> u64 {
+        connection::last_number()
     }
 
     /// What this thread received last was no answer to what it asked: the connection is not used again.

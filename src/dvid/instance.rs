@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::geometry::{BlockBox, BlockIndex, Coordinate, Grid, Scale, VoxelBox};
@@ -15,11 +14,13 @@ use super::fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
 use super::gate::{Gate, MapLabels, Mapper, MappingMemory, Way};
 use super::http::Server;
 use super::http_config::INFO_LIMIT;
+use super::identity::{Identity, Suspicion};
 use super::info::{InstanceInfo, InstanceKind, VoxelInfo};
 use super::label_block::LabelBlock;
 use super::payload::{Encoding, decode_payload};
 use super::payload_error::PayloadError;
 use super::request::{Labels, Request};
+use super::settled::Settled;
 
 mod verify;
 
@@ -41,24 +42,26 @@ pub(super) struct MappingOptions {
     pub(super) memory: Arc<MappingMemory>,
 }
 
+/// What all instances of a mounted node share.
+#[derive(Clone, Debug)]
+pub(super) struct NodeState {
+    pub(super) settled: Arc<Settled>,
+    pub(super) suspicion: Arc<Suspicion>,
+}
+
 /// An instance at a node, as a source of blocks.
 #[derive(Debug)]
 pub struct Instance {
     server: Server,
     /// `/api/node/<uuid>/<instance>`.
     path: String,
-    name: String,
-    typename: String,
-    data_uuid: String,
     voxels: VoxelInfo,
     grid: Grid,
-    freshness: Freshness,
+    versioned: bool,
+    settled: Arc<Settled>,
+    identity: Identity,
     /// Only of a labelmap.
     gate: Option<Gate>,
-    /// The connections that there were when the instance was last seen to be the one that was mounted.
-    verified: AtomicU64,
-    /// The server holds another instance under this name. For good.
-    is_replaced: AtomicBool,
     /// One block of so many is fetched twice; 0: none.
     verify_every: u32,
 }
@@ -70,33 +73,22 @@ impl Instance {
         server: Server,
         uuid: &str,
         info: &InstanceInfo,
-        freshness: Freshness,
+        node: &NodeState,
         mapping: MappingOptions,
     ) -> Result<Self, Error> {
         let path = instance_path(uuid, &info.name)?;
         let malformed = || Error::new(ErrorKind::Malformed, format!("{path}/info"));
         let voxels = info.voxels.clone().map_err(|reason| malformed().with_source(reason))?;
         let grid = Grid::new(voxels.block_shape).ok_or_else(|| malformed().with_detail("blocks without extent"))?;
-        let mapper = match freshness {
+        let mapper = match node.settled.freshness(info.versioned) {
             Freshness::Forever => Mapper::Client,
             Freshness::For(_) => Mapper::Server,
         };
         let gate = (voxels.kind == InstanceKind::LabelMap)
             .then(|| Gate::new(server.clone(), path.clone(), mapper, mapping.memory, mapping.apart));
-        Ok(Self {
-            verified: AtomicU64::new(server.n_connections()),
-            is_replaced: AtomicBool::new(false),
-            verify_every: 0,
-            name: info.name.clone(),
-            typename: info.typename.clone(),
-            data_uuid: info.data_uuid.clone(),
-            server,
-            path,
-            voxels,
-            grid,
-            freshness,
-            gate,
-        })
+        let identity = Identity::new(&path, info, &voxels, Arc::clone(&node.suspicion));
+        let (versioned, settled) = (info.versioned, Arc::clone(&node.settled));
+        Ok(Self { server, path, voxels, grid, versioned, settled, identity, gate, verify_every: 0 })
     }
 
     /// Which blocks of a box the server stores: one request, and no voxel is decoded.
@@ -141,8 +133,10 @@ impl Instance {
                 Some(request) if is_of_a_form(&error) => self.fetch_once(server, &request, blocks, &decode),
                 _ => Err(error),
             })
-        }?;
-        self.verify(server)?;
+        };
+        let answer = answer.map_err(|error| self.identity.cause_of(server, error))?;
+        self.identity.confirm(server)?;
+        self.settled.look(server);
         Ok(answer)
     }
 
@@ -193,29 +187,6 @@ impl Instance {
     fn answer_limit(&self, blocks: BlockBox) -> u64 {
         let n_blocks = u64::try_from(blocks.n_blocks()).unwrap_or(u64::MAX);
         n_blocks.saturating_mul(2 * block_bytes(&self.voxels) as u64 + (64 << 10))
-    }
-
-    /// Whether the server still holds the instance that was mounted, asked whenever there were new connections since:
-    /// another server may answer at the same address.
-    fn verify(&self, server: &Server) -> Result<(), Error> {
-        let n_connections = server.n_connections();
-        let changed = |path: &str| Error::new(ErrorKind::IdentityChanged, path);
-        if self.is_replaced.load(Ordering::Acquire) {
-            return Err(changed(&self.path));
-        }
-        if self.verified.load(Ordering::Acquire) == n_connections {
-            return Ok(());
-        }
-        let now = info_at(server, &self.path, &self.name)?;
-        let blocks = |of: &VoxelInfo| (of.kind, of.dtype, of.channels, of.block_shape);
-        let same_blocks = now.voxels.as_ref().is_ok_and(|now| blocks(now) == blocks(&self.voxels));
-        if now.data_uuid != self.data_uuid || now.typename != self.typename || !same_blocks {
-            self.is_replaced.store(true, Ordering::Release);
-            let detail = format!("data UUID {:?} in place of {:?}", now.data_uuid, self.data_uuid);
-            return Err(changed(&self.path).with_detail(detail));
-        }
-        self.verified.store(n_connections, Ordering::Release);
-        Ok(())
     }
 
     fn decoded(&self, encoding: Encoding, payload: Option<&[u8]>) -> Result<Block, PayloadError> {
@@ -291,7 +262,11 @@ impl FetchBlocks for Instance {
     }
 
     fn freshness(&self) -> Freshness {
-        self.freshness
+        self.settled.freshness(self.versioned)
+    }
+
+    fn is_trusted(&self) -> Result<bool, Error> {
+        self.identity.is_trusted()
     }
 
     /// Bodies are [`View::Bodies`] until the gate is open: only then it is known whether the mapping is held here.

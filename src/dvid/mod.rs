@@ -31,9 +31,11 @@ mod token;
 
 mod gate;
 mod head;
+mod identity;
 mod instance;
 mod mapping;
 mod request;
+mod settled;
 
 mod node;
 mod open_error;
@@ -61,5 +63,6 @@ pub use payload_error::PayloadError;
 pub use repo_info::{InstanceEntry, NodeInfo, RepoInfo};
 pub use retry::{Decision, decide, jitter};
 pub use server_info::{ServerInfo, ServerStart};
+pub use server_time::{time_of_unix_seconds, unix_seconds};
 pub use tls::certificates;
 pub use token::TokenError;

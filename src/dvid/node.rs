@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::geometry::{BlockBox, BlockIndex, Scale};
 use crate::metrics::{Counter, Metrics};
@@ -18,7 +18,7 @@ use super::head::Head;
 use super::http::Server;
 use super::http_config::{HttpConfig, METADATA_LIMIT};
 use super::info::{InstanceInfo, NoVoxels};
-use super::instance::{Instance, MappingOptions, info_at};
+use super::instance::{Instance, MappingOptions, NodeState, info_at};
 use super::open_error::OpenError;
 use super::repo_info::MAX_ENTRIES as MAX_INSTANCES;
 use super::repo_info::{InstanceEntry, NodeInfo, RepoInfo};
@@ -26,6 +26,7 @@ use super::resolve::{RefError, branch_of, resolve};
 use super::retry::{Decision, decide, jitter};
 use super::server_info::{SERVER_INFO, ServerInfo};
 use super::server_time::unix_seconds;
+use super::settled::Settled;
 
 /// A server that does not answer at the mount is asked again at least this often: somebody waits for it to come up.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -82,8 +83,7 @@ pub struct Node {
     pub alias: String,
     /// The instances that are visible at this node, by name.
     pub instances: Vec<InstanceInfo>,
-    /// Whether the data of this node will never change.
-    is_settled: bool,
+    state: NodeState,
     http: Server,
     mapping_memory: Arc<MappingMemory>,
     options: NodeOptions,
@@ -116,7 +116,7 @@ impl Node {
         let node = node.ok_or_else(|| bad_ref(format!("the server does not show node {uuid}")))?;
         let entries = visible_entries(&repo, &uuid);
         let instances = infos(&asked, &uuid, &entries, n_threads)?;
-        let is_settled = is_settled(&node, &info, options.settle);
+        let settled = Arc::new(Settled::new(&node, &info, options.settle, options.ttl));
         Ok(Self {
             server: address.origin.clone(),
             reference: address.reference.clone(),
@@ -124,17 +124,17 @@ impl Node {
             root: repo.root,
             alias: repo.alias,
             instances,
-            is_settled,
+            state: NodeState { settled, suspicion: Arc::default() },
             http: server,
             mapping_memory: Arc::new(MappingMemory::new(options.mapping_limit_bytes)),
             options,
         })
     }
 
-    /// How long what an instance holds at this node stays right.
+    /// How long what an instance holds at this node stays right, as far as is known now.
     #[must_use]
     pub fn freshness(&self, info: &InstanceInfo) -> Freshness {
-        if self.is_settled && info.versioned { Freshness::Forever } else { Freshness::For(self.options.ttl) }
+        self.state.settled.freshness(info.versioned)
     }
 
     /// An instance as a source of blocks.
@@ -143,7 +143,7 @@ impl Node {
     /// If it has no voxels.
     pub fn instance(&self, info: &InstanceInfo) -> Result<Arc<Instance>, Error> {
         let mapping = MappingOptions { apart: self.options.mapping_apart, memory: Arc::clone(&self.mapping_memory) };
-        let instance = Instance::new(self.http.clone(), &self.info.uuid, info, self.freshness(info), mapping)?;
+        let instance = Instance::new(self.http.clone(), &self.info.uuid, info, &self.state, mapping)?;
         Ok(Arc::new(instance.verified_every(self.options.verify_every)))
     }
 
@@ -212,14 +212,6 @@ fn not_dvid(server: &Server, error: Error) -> OpenError {
     }
 }
 
-/// Whether a node's data will never change: it was committed long enough ago, by the server's clock.
-fn is_settled(node: &NodeInfo, server: &ServerInfo, settle: Duration) -> bool {
-    let ours = || SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|now| i64::try_from(now.as_secs()).ok());
-    let age = server.time.or_else(ours).zip(unix_seconds(&node.updated)).map(|(now, updated)| now - updated);
-    let is_old = age.and_then(|age| u64::try_from(age).ok()).is_some_and(|age| age >= settle.as_secs());
-    node.locked && is_old && !server.writes_committed_nodes()
-}
-
 /// Instances that were made at this node or at one that it follows; the repo lists those of all branches.
 fn visible_entries<'a>(repo: &'a RepoInfo, uuid: &str) -> Vec<&'a InstanceEntry> {
     let find = |uuid: &str| repo.nodes.iter().find(|node| node.uuid == uuid);
@@ -262,9 +254,13 @@ fn infos(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..n_threads.min(entries.len()) {
-            scope.spawn(work);
+        for _ in 1..n_threads.min(entries.len()) {
+            // With fewer threads it takes longer.
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
         }
+        work();
     });
     if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error.into());

@@ -1,12 +1,17 @@
 //! The program as a whole: mounted, read, cut off, killed; and the rules of this repository.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)] // a test that cannot go on fails; it tells what it saw
 
+mod check;
+mod daemon;
 mod fault_list;
 mod faults;
+mod identity;
 mod layering;
 mod mount_reads;
 mod n5;
 mod outages;
+mod panics;
 mod precomputed;
+mod readers_and_mount;
 mod semantics;
 mod support;

@@ -15,7 +15,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Timeout};
 
-use super::super::addresses::Addresses;
+use super::super::addresses::{Addresses, note_descriptors};
 use super::super::http_config::HttpConfig;
 
 /// Kept connections that are idle for longer are closed.
@@ -24,7 +24,7 @@ const MAX_IDLE: Duration = Duration::from_secs(15);
 const MOST_PIECES_OF_A_HEAD: u32 = 1000;
 
 /// What speaks HTTP to the one server.
-pub(super) fn agent(config: &HttpConfig, (host, port): (&str, u16), connections: Arc<AtomicU64>) -> Agent {
+pub(super) fn agent(config: &HttpConfig, (host, port): (&str, u16)) -> Agent {
     let settings = Agent::config_builder()
         .proxy(None)
         .max_redirects(0)
@@ -41,7 +41,7 @@ pub(super) fn agent(config: &HttpConfig, (host, port): (&str, u16), connections:
         .max_idle_connections_per_host(config.max_connections)
         .max_idle_age(MAX_IDLE)
         .build();
-    let dial = Dial { addresses: Addresses::new(host, port), connections };
+    let dial = Dial { addresses: Addresses::new(host, port), n_connections: AtomicU64::new(0) };
     Agent::with_parts(settings, dial.chain(RustlsConnector::default()), NoResolver)
 }
 
@@ -57,6 +57,8 @@ fn roots(config: &HttpConfig) -> RootCerts {
 thread_local! {
     /// Whether the request that this thread sends has made a connection of its own.
     static IS_NEW: Cell<bool> = const { Cell::new(false) };
+    /// The number of the connection that this thread has sent a request over last.
+    static LAST_NUMBER: Cell<u64> = const { Cell::new(0) };
     /// How long the body that this thread reads may stand still.
     static PER_READ: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     /// Whether the connection that this thread used last is trusted to carry another request.
@@ -71,6 +73,11 @@ pub(super) fn begin() {
 /// Whether the request that this thread sends has made a connection of its own.
 pub(super) fn is_new() -> bool {
     IS_NEW.get()
+}
+
+/// The number of the connection that this thread has sent a request over last.
+pub(super) fn last_number() -> u64 {
+    LAST_NUMBER.get()
 }
 
 /// The body that this thread reads next may stand still for so long.
@@ -98,7 +105,7 @@ impl Resolver for NoResolver {
 #[derive(Debug)]
 struct Dial {
     addresses: Addresses,
-    connections: Arc<AtomicU64>,
+    n_connections: AtomicU64,
 }
 
 impl Connector<()> for Dial {
@@ -122,29 +129,24 @@ impl Connector<()> for Dial {
                 run_connector: Arc::clone(&details.run_connector),
                 register_shutdown: Arc::clone(&details.register_shutdown),
             };
-            TcpConnector::default().connect(&one, None::<()>)
+            TcpConnector::default().connect(&one, None::<()>).inspect_err(|error| note_descriptors(error))
         })?;
-        self.connections.fetch_add(1, Ordering::AcqRel);
-        Ok(tcp.map(Patient::new))
+        let number = self.n_connections.fetch_add(1, Ordering::AcqRel) + 1;
+        Ok(tcp.map(|tcp| Patient { tcp, number, is_trusted: Arc::new(AtomicBool::new(true)), n_pieces: 0 }))
     }
 }
 
 /// A TCP connection of ureq's.
 type Tcp = <TcpConnector as Connector<()>>::Out;
 
-/// A connection that waits longer for an answer to begin than for it to go on.
+/// A connection with its number, that waits longer for an answer to begin than for it to go on.
 #[derive(Debug)]
 struct Patient {
     tcp: Tcp,
+    number: u64,
     is_trusted: Arc<AtomicBool>,
     /// Pieces that came since the last request was sent, while the head of its answer was awaited.
     n_pieces: u32,
-}
-
-impl Patient {
-    fn new(tcp: Tcp) -> Self {
-        Self { tcp, is_trusted: Arc::new(AtomicBool::new(true)), n_pieces: 0 }
-    }
 }
 
 impl Transport for Patient {
@@ -154,6 +156,7 @@ impl Transport for Patient {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         self.n_pieces = 0;
+        LAST_NUMBER.set(self.number);
         LAST.set(Some(Arc::clone(&self.is_trusted)));
         self.tcp.transmit_output(amount, timeout)
     }

@@ -1,4 +1,5 @@
 use super::super::scripted_server::{Act, ScriptedServer, answer, chunked};
+use super::super::settled::is_settled;
 use super::super::test_support::{body, recorded};
 use super::*;
 

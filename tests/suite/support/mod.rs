@@ -11,9 +11,9 @@ pub(crate) mod survival;
 mod views;
 
 pub(crate) use mounted::{Mounted, refused, time_limit};
-pub(crate) use mounts::can_mount;
+pub(crate) use mounts::{Scratch, can_mount};
 pub(crate) use namespace::Namespace;
-pub(crate) use oracle::{Chunk, Level, chunk_of, file_values, levels};
+pub(crate) use oracle::{Chunk, Level, chunk_files, chunk_of, file_values, levels};
 pub(crate) use proxy::{Mode, Proxy, tls_fixture};
 pub(crate) use survival::Survival;
 pub(crate) use views::compare_views;

@@ -102,22 +102,46 @@ pub struct Mounted {
 impl Mounted {
     /// Mounts a node; waits until it can be read.
     pub fn new(source: &str, options: &[&str]) -> Self {
-        Self::by(Command::new(env!("CARGO_BIN_EXE_dvidfs")), source, options)
+        Self::by(&[], source, options)
+    }
+
+    /// The same by a program that starts the words behind its own.
+    pub fn by(starter: &[&str], source: &str, options: &[&str]) -> Self {
+        let scratch = Scratch::new();
+        let log = fs::File::create(scratch.path().join("log")).unwrap();
+        Self::with_stderr(scratch, starter, source, options, log.into())
+    }
+
+    /// The same with its standard error somewhere else than in [`log`](Self::log).
+    pub fn with_stderr(scratch: Scratch, starter: &[&str], source: &str, options: &[&str], stderr: Stdio) -> Self {
+        let words = [starter, &[env!("CARGO_BIN_EXE_dvidfs")]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        Self::start(command, (source, options), (scratch, false), stderr)
     }
 
     /// The same by a command that starts the program: its words come behind those of the command.
-    pub fn by(command: Command, source: &str, options: &[&str]) -> Self {
-        Self::start(command, source, options, false)
+    pub fn started(command: Command, source: &str, options: &[&str]) -> Self {
+        Self::logged(command, source, options, false)
     }
 
     /// The same by a command that gives the program mounts of its own: they are seen through its process.
     pub fn elsewhere(command: Command, source: &str, options: &[&str]) -> Self {
-        Self::start(command, source, options, true)
+        Self::logged(command, source, options, true)
     }
 
-    fn start(mut command: Command, source: &str, options: &[&str], has_own_mounts: bool) -> Self {
+    fn logged(command: Command, source: &str, options: &[&str], has_own_mounts: bool) -> Self {
         let scratch = Scratch::new();
         let log = fs::File::create(scratch.path().join("log")).unwrap();
+        Self::start(command, (source, options), (scratch, has_own_mounts), log.into())
+    }
+
+    fn start(
+        mut command: Command,
+        (source, options): (&str, &[&str]),
+        (scratch, has_own_mounts): (Scratch, bool),
+        stderr: Stdio,
+    ) -> Self {
         let child = command
             .args(["mount", "-f", source])
             .arg(scratch.mountpoint())
@@ -125,7 +149,7 @@ impl Mounted {
             .env("DVIDFS_LOG", "dvidfs=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let mut mounted = Self { child, scratch, has_own_mounts };
@@ -136,6 +160,18 @@ impl Mounted {
             std::thread::sleep(Duration::from_millis(20));
         }
         mounted
+    }
+
+    /// The process that serves the mount, if it can be read: another one than [`pid`](Self::pid) if that supervises it.
+    pub fn serving_pid(&self) -> Option<i32> {
+        let stats = fs::read(self.root().join(".dvidfs/stats.json")).ok()?;
+        let stats: serde_json::Value = serde_json::from_slice(&stats).ok()?;
+        i32::try_from(stats["pid"].as_i64()?).ok()
+    }
+
+    /// Whether anything is mounted at the directory.
+    pub fn is_mounted(&self) -> bool {
+        self.scratch.is_mounted()
     }
 
     /// The mounted directory.
@@ -227,14 +263,29 @@ impl Mounted {
         stats[of][name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"))
     }
 
+    /// Sends the daemon a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
     /// Ends the daemon as a user does; gives its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.wait_for_end()
+    }
+
+    /// Waits until the daemon has ended, 10 s at most; gives its exit code.
+    pub fn wait_for_end(&mut self) -> Option<i32> {
+        self.wait_for_status()?.code()
+    }
+
+    /// The same, and also how it was killed.
+    pub fn wait_for_status(&mut self) -> Option<std::process::ExitStatus> {
         let end = Instant::now() + Duration::from_secs(10);
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
+                return Some(status);
             }
             std::thread::sleep(Duration::from_millis(20));
         }

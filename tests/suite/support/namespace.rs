@@ -108,7 +108,7 @@ impl Namespace {
     pub fn mount(&self, options: &[&str]) -> Mounted {
         let mut command = self.enter();
         command.arg(program());
-        Mounted::by(command, &self.source("127.0.0.1"), options)
+        Mounted::started(command, &self.source("127.0.0.1"), options)
     }
 
     fn file(&self, name: &str) -> PathBuf {
