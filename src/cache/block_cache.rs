@@ -10,9 +10,10 @@ use crate::geometry::{BlockBox, BlockIndex, Coordinate, Scale};
 use crate::metrics::Metrics;
 
 use super::config::{CacheConfig, CacheStatus};
+use super::disk::{Disk, DiskStatus};
 use super::engine::{Engine, abandoned};
 use super::key::{BlockRequest, Blocks, FetchError, SourceId, Then};
-use super::{pool, reads, threads, ticker};
+use super::{disk_queue, disk_work, pool, reads, threads, ticker};
 
 /// How long the end of a cache waits for a fetch that hangs.
 const LONGEST_END: Duration = Duration::from_secs(1);
@@ -33,7 +34,16 @@ impl BlockCache {
     /// If the system gives not even two threads.
     #[must_use]
     pub fn new(config: CacheConfig, metrics: Arc<Metrics>) -> Arc<Self> {
-        let engine = Arc::new(Engine::new(config, metrics));
+        Self::with_disk(config, None, metrics)
+    }
+
+    /// The same with a disk behind the memory, if there is one: what never changes is kept there.
+    ///
+    /// # Panics
+    /// If the system gives not even two threads.
+    #[must_use]
+    pub fn with_disk(config: CacheConfig, disk: Option<Disk>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let engine = Arc::new(Engine::new(config, disk, metrics));
         let watcher = Arc::clone(&engine);
         let ticker = threads::spawn(&engine, "ticker", move || ticker::watch(&watcher));
         let mut threads = vec![ticker.expect("the system gives a thread")];
@@ -47,6 +57,7 @@ impl BlockCache {
             }
         }
         assert!(threads.len() > 1, "the system gives a fetch thread");
+        threads.extend(disk_threads(&engine));
         Arc::new(Self { engine, threads: Mutex::new(threads) })
     }
 
@@ -101,7 +112,7 @@ impl BlockCache {
         state.is_stopping = true;
         let parked = state.flights.take_all();
         drop(state);
-        for condvar in [&engine.work, &engine.watch, &engine.quiet] {
+        for condvar in [&engine.work, &engine.disk_work, &engine.watch, &engine.quiet] {
             condvar.notify_all();
         }
         let now = Instant::now();
@@ -150,6 +161,25 @@ impl BlockCache {
             held_bytes: self.engine.memory.held_bytes(),
         }
     }
+
+    /// What the disk behind it is doing, if there is one.
+    #[must_use]
+    pub fn disk_status(&self) -> Option<DiskStatus> {
+        disk_queue::status(&self.engine, &self.engine.lock())
+    }
+}
+
+/// Threads for the disk. Without any, blocks would wait for them until they are late.
+fn disk_threads(engine: &Arc<Engine>) -> Vec<JoinHandle<()>> {
+    if engine.disk.is_none() {
+        return Vec::new();
+    }
+    let thread = |number| {
+        let worker = Arc::clone(engine);
+        let work = move || worker.disk.iter().for_each(|disk| disk_work::work(&worker, disk));
+        threads::spawn(engine, &format!("disk-{number}"), work).ok()
+    };
+    (0..disk_work::N_THREADS).filter_map(thread).collect()
 }
 
 impl Drop for BlockCache {

@@ -12,8 +12,10 @@ use super::failure::Failure;
 use super::memory::{default_memory, memory};
 use super::values::{duration, extents, size, volume};
 
+mod cache;
 mod layouts;
 
+pub(super) use cache::{CacheArgs, CacheCommand, CachePlace, CacheWhat};
 pub(super) use layouts::LayoutArgs;
 
 const EXAMPLES: &str = "\
@@ -23,20 +25,22 @@ Examples:
   ls /mnt/brain; cat /mnt/brain/README.txt                what is there and how to open it
   dvidfs info http://dvid.example.org:8000/28841c         what a node holds, without mounting
   dvidfs umount /mnt/brain                                unmount
+  dvidfs cache ls                                         what is kept on disk of locked nodes
 
 SOURCE is http(s)://HOST[:PORT]/UUID[:BRANCH]; the first letters of a UUID are enough.
 All options of a command: `dvidfs mount --help`, `dvidfs umount --help`, and so on.
 Exit codes: 0 success, 1 wrong use or refused credentials, 2 this machine cannot mount, 32 server, node or mount.";
 
 /// Commands that may stand first; anything else means `mount`.
-const COMMANDS: [&str; 10] = ["mount", "umount", "unmount", "info", "demo", "help", "-h", "--help", "-V", "--version"];
+const COMMANDS: [&str; 11] =
+    ["mount", "umount", "unmount", "info", "cache", "demo", "help", "-h", "--help", "-V", "--version"];
 
 #[derive(Debug, Parser)]
 #[command(
     name = "dvidfs",
     version,
     about = "Mounts one node of a DVID server as a read-only directory tree of array files",
-    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs info SOURCE\n       dvidfs demo DIR",
+    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs info SOURCE\n       dvidfs cache ls|verify|clear\n       dvidfs demo DIR",
     after_help = EXAMPLES
 )]
 struct CommandLine {
@@ -56,6 +60,8 @@ pub(super) enum Command {
     Umount(UmountArgs),
     /// Print what a node holds, without mounting it
     Info(InfoArgs),
+    /// See, check or remove what is kept on disk
+    Cache(CacheCommand),
     /// Mount a small built-in server: something to try things on
     Demo(DemoArgs),
 }
@@ -73,6 +79,8 @@ pub(super) struct MountArgs {
     pub(super) layouts: LayoutArgs,
     #[command(flatten)]
     pub(super) server: ServerArgs,
+    #[command(flatten)]
+    pub(super) cache: CacheArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
 }
@@ -146,7 +154,7 @@ pub(super) struct ServerArgs {
     pub(super) no_prefetch: bool,
     /// All waits for the server are this many times as long: for tests
     #[arg(long, hide = true, value_name = "FACTOR", default_value_t = 1.0)]
-    pub(super) time_scale: f64,
+    time_scale: f64,
 }
 
 /// What is told to whom.
@@ -238,8 +246,20 @@ pub(super) fn words() -> Result<Words, Failure> {
     let environment = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let words = parse(std::env::args_os().skip(1).collect())?;
     let Words::Do(mut command, again) = words else { return Ok(words) };
+    // An absolute one: what is relative there is to be ignored.
+    let caches = environment("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(environment("HOME")?).join(".cache")));
     let (server, log) = match &mut *command {
-        Command::Mount(args) => (&mut args.server, &mut args.log),
+        Command::Mount(args) => {
+            args.cache.place.caches = caches;
+            (&mut args.server, &mut args.log)
+        }
+        Command::Cache(args) => {
+            args.place_mut().caches = caches;
+            return Ok(Words::Do(command, again));
+        }
         Command::Info(args) => (&mut args.server, &mut args.log),
         Command::Demo(args) => (&mut args.server, &mut args.log),
         Command::Umount(_) => return Ok(Words::Do(command, again)),
@@ -272,7 +292,7 @@ fn parse(mut words: Vec<OsString>) -> Result<Words, Failure> {
                     place.apply_options()?;
                     layouts.check()?;
                 }
-                Command::Umount(_) | Command::Info(_) => {}
+                Command::Umount(_) | Command::Info(_) | Command::Cache(_) => {}
             }
             Ok(Words::Do(Box::new(command), words))
         }
@@ -344,6 +364,11 @@ impl PlaceArgs {
 }
 
 impl ServerArgs {
+    /// How many times as long all waits are.
+    pub(super) fn time_scale(&self) -> f64 {
+        self.time_scale.clamp(0.001, 1000.0)
+    }
+
     /// Memory for blocks, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.memory.unwrap_or_else(default_memory)

@@ -106,6 +106,12 @@ fn stats(cache: &Arc<BlockCache>, metrics: &Arc<Metrics>) -> crate::vfs::Stats {
                 "queued_blocks": status.queued,
                 "held_bytes": status.held_bytes,
             },
+            "disk_cache": cache.disk_status().map(|disk| json!({
+                "directory": disk.directory.to_string_lossy(),
+                "state": disk.state,
+                "held_bytes": disk.held_bytes,
+                "queued_bytes": disk.queued_bytes,
+            })),
         })
     })
 }

@@ -24,7 +24,7 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
             logs::start(log)?;
             let demo = start(args, None)?;
             let address = address(&source(&demo))?;
-            let served = serve(Order { address: &address, dir, place, layouts, server, log });
+            let served = serve(Order { address: &address, dir, place, layouts, server, cache: None, log });
             drop(demo);
             served
         }

@@ -7,6 +7,7 @@ mod boxes;
 mod contents;
 mod daemon;
 mod demo;
+mod disk_cache;
 mod failure;
 mod info;
 mod logs;

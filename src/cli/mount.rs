@@ -15,13 +15,13 @@ use crate::fuse::{self, Ending, MountOptions, Stopper};
 use crate::logging::Chain;
 use crate::vfs::VirtualFs;
 
-use super::args::{LayoutArgs, LogArgs, MountArgs, PlaceArgs, ServerArgs};
+use super::args::{CacheArgs, LayoutArgs, LogArgs, MountArgs, PlaceArgs, ServerArgs};
 use super::boxes::boxes;
 use super::contents::contents;
 use super::failure::Failure;
 use super::open::{Opened, address, open};
 use super::run::complain;
-use super::{daemon, logs};
+use super::{daemon, disk_cache, logs};
 
 /// What a mount is made from.
 #[derive(Clone, Copy, Debug)]
@@ -31,30 +31,33 @@ pub(super) struct Order<'a> {
     pub(super) place: &'a PlaceArgs,
     pub(super) layouts: &'a LayoutArgs,
     pub(super) server: &'a ServerArgs,
+    /// What is kept on disk, if anything may be.
+    pub(super) cache: Option<&'a CacheArgs>,
     pub(super) log: &'a LogArgs,
 }
 
 /// Mounts: in front, or by a daemon that is started here.
 pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure> {
-    let MountArgs { source, dir, place, layouts, server, log } = args;
+    let MountArgs { source, dir, place, layouts, server, cache, log } = args;
     let address = address(source)?;
     if !place.foreground && !place.daemon_child {
         return daemon::start(again);
     }
     logs::start(log)?;
-    serve(Order { address: &address, dir, place, layouts, server, log })
+    serve(Order { address: &address, dir, place, layouts, server, cache: Some(cache), log })
 }
 
 /// Mounts, and serves until the mount ends. Logging has been started.
 pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
-    let Order { address, dir, place, layouts, server, log } = order;
-    refuse_own_files(dir, server, log)?;
+    let Order { address, dir, place, layouts, server, cache, log } = order;
+    refuse_own_files(dir, server, cache, log)?;
     fuse::check_mountpoint(dir, place.replace)?;
     let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
     if place.daemon_child {
         daemon::detach_from_session()?;
     }
-    let opened = open(address, server)?;
+    let disk = cache.map(|cache| disk_cache::open(cache, server.time_scale())).transpose()?.flatten();
+    let opened = open(address, server, disk)?;
     let tree = tree(&opened, config(&order), layouts)?;
     let options = MountOptions {
         fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
@@ -121,11 +124,19 @@ fn stop_on_signals(mut signals: Signals, stopper: Stopper, foreground: bool) {
 }
 
 /// A daemon that opened a file of its own mount would wait for itself.
-fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<(), Failure> {
+fn refuse_own_files(dir: &Path, server: &ServerArgs, cache: Option<&CacheArgs>, log: &LogArgs) -> Result<(), Failure> {
     for (option, path) in [
         ("--token-file", server.token_file.as_deref()),
         ("--metadata", server.metadata.as_deref()),
         ("--log-file", log.log_file.as_deref()),
+        ("--cache-dir", cache.and_then(|cache| cache.place.cache_dir.as_deref())),
+        ("--cache-key-file", cache.and_then(|cache| cache.place.cache_key_file.as_deref())),
+        (
+            "XDG_CACHE_HOME",
+            cache
+                .filter(|cache| !cache.no_cache && cache.place.cache_dir.is_none())
+                .and_then(|cache| cache.place.caches.as_deref()),
+        ),
     ] {
         if let Some(path) = path.filter(|path| fuse::lies_below(path, dir)) {
             let (path, dir) = (path.display(), dir.display());
@@ -137,7 +148,7 @@ fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<()
 
 /// `.dvidfs/config.json`.
 fn config(order: &Order<'_>) -> Value {
-    let Order { address, dir, place, layouts, server, log: _ } = order;
+    let Order { address, dir, place, layouts, server, cache, log: _ } = order;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "source": address.to_string(),
@@ -154,6 +165,7 @@ fn config(order: &Order<'_>) -> Value {
         "ttl_s": server.ttl.as_secs_f64(),
         "settle_s": server.settle.as_secs_f64(),
         "prefetch": !server.no_prefetch,
+        "cache_bytes": cache.filter(|cache| !cache.no_cache).map(|cache| cache.cache_size),
     })
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tracing::warn;
 
 use crate::array::{Catalog, CatalogOptions};
+use crate::cache::disk::Disk;
 use crate::cache::{BlockCache, CacheConfig};
 use crate::dvid::{Address, HttpConfig, InstanceKind, Node, NodeOptions, OpenError};
 use crate::logging::Chain;
@@ -40,7 +41,7 @@ pub(super) fn address(text: &str) -> Result<Address, Failure> {
 }
 
 /// Asks the server for all that a mount shows, and builds everything below the files.
-pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failure> {
+pub(super) fn open(address: &Address, args: &ServerArgs, disk: Option<Disk>) -> Result<Opened, Failure> {
     let metrics = Arc::new(Metrics::default());
     let metadata = metadata(args.metadata.as_deref())?;
     let max_connections = usize::from(args.max_connections);
@@ -50,7 +51,7 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         insecure_token: args.insecure_token,
         ..HttpConfig::default()
     }
-    .scaled(args.time_scale.clamp(0.001, 1000.0));
+    .scaled(args.time_scale());
     let memory_bytes = args.memory_bytes();
     let options = NodeOptions {
         ttl: args.ttl,
@@ -76,7 +77,7 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         prefetch: !args.no_prefetch,
         ..CacheConfig::default()
     };
-    let cache = BlockCache::new(config, Arc::clone(&metrics));
+    let cache = BlockCache::with_disk(config, disk, Arc::clone(&metrics));
     let options = CatalogOptions { extents: args.extents.iter().cloned().collect(), metadata };
     let catalog = Catalog::open(&node, &cache, &options)
         .map_err(|error| Failure::mount(format!("{address}: {}", Chain(&error))))?;

@@ -6,7 +6,7 @@ use crate::sys::bound_heap;
 
 use super::args::{Command, Words, words};
 use super::failure::Failure;
-use super::{daemon, demo, info, mount, umount};
+use super::{daemon, demo, disk_cache, info, mount, umount};
 
 /// Does what the command line says; gives the exit code.
 #[must_use]
@@ -23,7 +23,7 @@ pub fn run() -> ExitCode {
     let is_daemon = match &*command {
         Command::Mount(args) => args.place.daemon_child,
         Command::Demo(args) => args.place.daemon_child,
-        Command::Umount(_) | Command::Info(_) => false,
+        Command::Umount(_) | Command::Info(_) | Command::Cache(_) => false,
     };
     if is_daemon {
         daemon::begin();
@@ -32,6 +32,7 @@ pub fn run() -> ExitCode {
         Command::Mount(args) => mount::mount(args, &again),
         Command::Umount(args) => umount::umount(args),
         Command::Info(args) => info::info(args),
+        Command::Cache(args) => disk_cache::cache(args),
         Command::Demo(args) => demo::demo(args, &again),
     };
     match done {

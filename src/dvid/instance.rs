@@ -1,6 +1,5 @@
 //! One instance at one node: its blocks, by whichever request its type answers best.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use crate::geometry::{BlockBox, BlockIndex, Coordinate, Grid, Scale, VoxelBox};
 use crate::voxels::{Dtype, Volume};
 
 use super::block_stream::parse_frames;
+use super::buffer::with_buffer;
 use super::endpoint::{instance_path, size_and_offset};
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
@@ -16,6 +16,7 @@ use super::gate::{Gate, MapLabels, Mapper, MappingMemory, Way};
 use super::http::Server;
 use super::http_config::METADATA_LIMIT;
 use super::info::{InstanceInfo, InstanceKind, VoxelInfo};
+use super::kept::{Identity, KeepBlocks};
 use super::label_block::LabelBlock;
 use super::payload::{Encoding, decode_payload};
 use super::payload_error::PayloadError;
@@ -27,8 +28,6 @@ const GRAY_REQUEST_BYTES: usize = 2 << 20;
 const LABEL_REQUEST_BYTES: usize = 16 << 20;
 /// Blocks in one request at most, however small they are.
 const MAX_BLOCKS_PER_REQUEST: usize = 64;
-/// A thread keeps a buffer for answers of up to this size; a larger one is freed.
-const KEPT_BUFFER_BYTES: usize = 16 << 20;
 
 /// How the mapping of a labelmap is had.
 #[derive(Clone, Debug)]
@@ -51,6 +50,8 @@ pub struct Instance {
     voxels: VoxelInfo,
     grid: Grid,
     freshness: Freshness,
+    /// What tells its blocks from all others, if the server told enough.
+    identity: Option<Identity>,
     /// Only of a labelmap.
     gate: Option<Gate>,
     /// The connections that there were when the instance was last seen to be the one that was mounted.
@@ -90,8 +91,19 @@ impl Instance {
             voxels,
             grid,
             freshness,
+            identity: None,
             gate,
         })
+    }
+
+    /// The same as an instance of the repo with this root at the node `version`: so its blocks can be kept.
+    pub(super) fn in_repo(mut self, root: &str, version: &str) -> Self {
+        self.identity = Identity::new(root, version, &self.data_uuid, &self.typename, &self.voxels);
+        self
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Which blocks of a box the server stores: one request, and no voxel is decoded.
@@ -115,7 +127,7 @@ impl Instance {
     }
 
     /// Fetches blocks by as many requests as their storage needs: one, but for a proxy of a bucket.
-    fn fetch<T>(
+    pub(super) fn fetch<T>(
         &self,
         server: &Server,
         labels: Labels,
@@ -211,7 +223,7 @@ impl Instance {
         Ok(())
     }
 
-    fn decoded(&self, encoding: Encoding, payload: Option<&[u8]>) -> Result<Block, PayloadError> {
+    pub(super) fn decoded(&self, encoding: Encoding, payload: Option<&[u8]>) -> Result<Block, PayloadError> {
         let VoxelInfo { dtype, channels, block_shape, .. } = self.voxels;
         payload.map_or(Ok(Block::Absent), |payload| decode_payload(encoding, (dtype, channels), block_shape, payload))
     }
@@ -299,6 +311,11 @@ impl FetchBlocks for Instance {
         }
     }
 
+    fn keeps(&self) -> Option<(&Identity, &dyn KeepBlocks)> {
+        let identity = self.identity.as_ref().filter(|_| self.freshness() == Freshness::Forever)?;
+        Some((identity, self))
+    }
+
     fn is_ready(&self, view: View) -> bool {
         match (view, &self.gate) {
             (View::Bodies, Some(gate)) => gate.way().is_some(),
@@ -362,20 +379,6 @@ fn form(voxels: &VoxelInfo) -> BlockForm {
 /// Bytes of a decoded block; its shape was checked with the metadata.
 fn block_bytes(voxels: &VoxelInfo) -> usize {
     form(voxels).block_bytes()
-}
-
-thread_local! {
-    /// Answers are read into the same memory again and again: fresh pages cost more than the copy.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(vec![]) };
-}
-
-fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let mut buffer = BUFFER.take();
-    let result = f(&mut buffer);
-    if buffer.capacity() <= KEPT_BUFFER_BYTES {
-        BUFFER.set(buffer);
-    }
-    result
 }
 
 #[cfg(test)]

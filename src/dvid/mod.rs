@@ -7,6 +7,7 @@ mod retry;
 mod payload_error;
 
 mod block_stream;
+mod buffer;
 mod gzip;
 mod jpeg;
 mod label_block;
@@ -31,6 +32,7 @@ mod token;
 
 mod gate;
 mod instance;
+mod kept;
 mod mapping;
 mod request;
 
@@ -50,6 +52,7 @@ pub use http::Server;
 pub use http_config::HttpConfig;
 pub use info::{InstanceInfo, InstanceKind, NoVoxels, VoxelInfo};
 pub use instance::Instance;
+pub use kept::{Identity, KeepBlocks, Received};
 pub use label_block::LabelBlock;
 pub use node::{Node, NodeOptions, fetch_info};
 pub use open_error::{OpenError, TokenText};

@@ -133,7 +133,8 @@ impl Node {
     /// If it has no voxels.
     pub fn instance(&self, info: &InstanceInfo) -> Result<Arc<Instance>, Error> {
         let mapping = MappingOptions { apart: self.options.mapping_apart, memory: Arc::clone(&self.mapping_memory) };
-        Instance::new(self.http.clone(), &self.info.uuid, info, self.freshness(info), mapping).map(Arc::new)
+        let instance = Instance::new(self.http.clone(), &self.info.uuid, info, self.freshness(info), mapping)?;
+        Ok(Arc::new(instance.in_repo(&self.root, &self.info.uuid)))
     }
 
     /// Which blocks of a box an instance of this node stores, asked as patiently as everything at the mount.

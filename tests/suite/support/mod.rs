@@ -1,6 +1,7 @@
 //! What the suites share: a mounted demo server, its oracle, and an end to every mount whatever happened.
 #![allow(unreachable_pub)] // the face is `pub(crate)` above
 
+pub(crate) mod caches;
 mod mounted;
 #[path = "../../mounts/mod.rs"]
 mod mounts;

@@ -36,13 +36,22 @@ pub struct Mounted {
 
 impl Mounted {
     /// Mounts a node; waits until it can be read.
+    ///
+    /// Without a disk cache, which would hide the server from the test: who wants one says where.
     pub fn new(source: &str, options: &[&str]) -> Self {
+        let cache: &[&str] = if options.contains(&"--cache-dir") { &[] } else { &["--no-cache"] };
+        Self::with_own_caches(source, &[options, cache].concat())
+    }
+
+    /// The same by a user whose directory of caches is the test's own.
+    pub fn with_own_caches(source: &str, options: &[&str]) -> Self {
         let scratch = Scratch::new();
         let log = fs::File::create(scratch.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_dvidfs"))
             .args(["mount", "-f", source])
             .arg(scratch.mountpoint())
             .args(options)
+            .env("XDG_CACHE_HOME", scratch.path().join("caches"))
             .env("DVIDFS_LOG", "dvidfs=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
