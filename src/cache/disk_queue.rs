@@ -226,7 +226,7 @@ pub(super) fn end(engine: &Engine, number: u64, was_write: bool) {
     state.disk.n_writing -= usize::from(was_write);
     let Some(running) = state.disk.running.remove(&number) else { return };
     engine.memory.release(running.bytes);
-    running.keys.iter().for_each(|key| state.flights.to_server(key));
+    running.keys.iter().for_each(|key| state.flights.ask_server(key));
     drop(state);
     engine.work.notify_all();
     engine.disk_work.notify_all();
@@ -253,7 +253,7 @@ pub(super) fn take_back_late(engine: &Engine, state: &mut State, now: Instant) -
     if state.disk.is_late() || state.disk.health.is_bypassed() {
         taken.extend(state.flights.queue.all_on_disk());
     }
-    taken.iter().for_each(|key| state.flights.to_server(key));
+    taken.iter().for_each(|key| state.flights.ask_server(key));
     !taken.is_empty()
 }
 

@@ -109,7 +109,7 @@ fn load(engine: &Arc<Engine>, disk: &Disk, key: BlockKey, forgotten: Forgotten, 
                     Ok(())
                 });
                 if landed.is_err() {
-                    engine.lock().flights.to_server(&key);
+                    engine.lock().flights.ask_server(&key);
                 }
             }
         }

@@ -110,7 +110,7 @@ fn rest(inventory: &Inventory) -> Vec<String> {
 }
 
 fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MiB", bytes >> 20, (bytes & ((1 << 20) - 1)) * 10 >> 20)
+    format!("{}.{} MiB", bytes >> 20, ((bytes & ((1 << 20) - 1)) * 10) >> 20)
 }
 
 fn config(place: &CachePlace, directory: PathBuf) -> Result<DiskConfig, Failure> {

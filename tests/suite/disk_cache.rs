@@ -20,6 +20,21 @@ fn manifest(mounted: &Mounted) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// One instance of each form that blocks are stored in without loss, each type of labels, holes, odd shapes.
+const EXACT: [&str; 11] = [
+    "gray",
+    "gray_gzip",
+    "gray_none",
+    "gray_snappy",
+    "odd48",
+    "neg",
+    "holes",
+    "segmentation",
+    "labelarray",
+    "labelblk",
+    "rgba",
+];
+
 const LAYOUTS: [&str; 2] = ["--layouts", "zarr,n5,precomputed"];
 
 /// R20: cold, warm in memory, warm on disk after a remount, and the same without any cache.
@@ -29,7 +44,8 @@ fn a_tree_has_the_same_sums_cold_warm_and_from_the_disk() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(240));
-    let (demo, caches) = (demo_of(&["gray", "seg", "em", "em_1", "rgba", "rgba_1"]), Caches::new());
+    let (demo, caches) =
+        (demo_of(&[&EXACT[..], &["rgba_1", "gray_jpeg", "em", "em_1", "rawem"]].concat()), Caches::new());
     let first = caches.mount(&demo, &LAYOUTS);
     let cold = manifest(&first);
     assert!(cold.lines().count() > 100, "{cold}");
@@ -38,9 +54,9 @@ fn a_tree_has_the_same_sums_cold_warm_and_from_the_disk() {
     assert!(first.counter("disk_written_blocks") > 50);
     drop(first);
     let second = caches.mount(&demo, &LAYOUTS);
-    let requests = voxel_requests(&demo);
+    let requests = voxel_requests(&demo).len();
     assert!(manifest(&second) == cold, "from the disk differs from cold");
-    assert_eq!(voxel_requests(&demo), requests, "a remount with a warm cache asks for no block");
+    assert_eq!(voxel_requests(&demo)[requests..], [""; 0], "a remount with a warm cache asks for no block");
     assert!(second.counter("disk_hit_blocks") > 50);
     drop(second);
     let without = Mounted::new(&format!("{}/a40d", demo.origin()), &[&["--settle", "0"][..], &LAYOUTS].concat());
@@ -54,17 +70,16 @@ fn a_remount_with_a_warm_cache_asks_for_no_block_and_gives_right_bytes() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
-    let names = ["gray", "seg", "rgba", "rawem"];
-    let (demo, caches) = (demo_of(&[&names[..], &["rgba_1"]].concat()), Caches::new());
+    let (demo, caches) = (demo_of(&EXACT), Caches::new());
     let first = caches.mount(&demo, &[]);
-    let bytes = compare(&wanted(&first, &demo, &names));
+    let bytes = compare(&wanted(&first, &demo, &EXACT));
     wait_until_written(&first);
     assert_eq!(disk_stats(&first)["state"], "ok");
     drop(first);
     let second = caches.mount(&demo, &[]);
-    let requests = voxel_requests(&demo);
-    assert_eq!(compare(&wanted(&second, &demo, &names)), bytes);
-    assert_eq!(voxel_requests(&demo), requests);
+    let requests = voxel_requests(&demo).len();
+    assert_eq!(compare(&wanted(&second, &demo, &EXACT)), bytes);
+    assert_eq!(voxel_requests(&demo)[requests..], [""; 0]);
     assert_eq!(second.counter("disk_corrupt_entries"), 0);
 }
 

@@ -196,15 +196,20 @@ impl Disk {
     }
 
     fn fault_of(&self, error: &io::Error) -> Fault {
-        match error.raw_os_error().map_or(Errno::EIO, Errno::from_raw) {
-            Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG => Fault::Full,
-            Errno::EROFS | Errno::EACCES | Errno::EPERM => Fault::ReadOnly,
-            errno @ (Errno::ENOENT | Errno::ESTALE) => match self.store.reopen() {
-                Ok(true) => Fault::MadeAgain,
-                Ok(false) => Fault::Io(errno),
-                Err(_) => Fault::Gone,
-            },
-            errno => Fault::Io(errno),
+        let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+        if matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG) {
+            return Fault::Full;
+        }
+        if matches!(errno, Errno::EROFS | Errno::EACCES | Errno::EPERM) {
+            return Fault::ReadOnly;
+        }
+        if !matches!(errno, Errno::ENOENT | Errno::ESTALE) {
+            return Fault::Io(errno);
+        }
+        match self.store.reopen() {
+            Ok(true) => Fault::MadeAgain,
+            Ok(false) => Fault::Io(errno),
+            Err(_) => Fault::Gone,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::Flights;
 
 impl Flights {
     /// A block was not had from the disk: it is asked of the server, if anybody still wants it.
-    pub(in super::super) fn to_server(&mut self, key: &BlockKey) {
+    pub(in super::super) fn ask_server(&mut self, key: &BlockKey) {
         self.take_off(key);
         let Some(flight) = self.flights.get_mut(key) else { return };
         if flight.keep_live_waiters(&self.reads) {

@@ -75,8 +75,9 @@ pub fn demo_of(names: &[&str]) -> Demo {
 }
 
 /// Requests for voxels that the server has had.
-pub fn voxel_requests(demo: &Demo) -> usize {
-    demo.requests().iter().filter(|request| request.contains("/subvolblocks/") || request.contains("/blocks/")).count()
+pub fn voxel_requests(demo: &Demo) -> Vec<String> {
+    let is_of_voxels = |request: &String| request.contains("/subvolblocks/") || request.contains("/blocks/");
+    demo.requests().into_iter().filter(is_of_voxels).collect()
 }
 
 /// Every chunk file of the finest level of these instances.

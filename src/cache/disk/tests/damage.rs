@@ -49,7 +49,7 @@ impl Bench {
             Sought::Got(found) => {
                 panic!("{what}: {} bytes were believed, wrong: {}", found.len(), found != self.payload)
             }
-            other => panic!("{what}: {other:?}"),
+            other @ (Sought::Missing | Sought::OtherFormat | Sought::Failed(_)) => panic!("{what}: {other:?}"),
         }
         let is_left = file.symlink_metadata().is_ok();
         assert_eq!(is_left, after == After::Stays, "{what}");

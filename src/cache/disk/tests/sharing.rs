@@ -63,10 +63,8 @@ fn daemons_see_each_others_entries_and_know_the_sum() {
             scope.spawn(|| {
                 for x in 0..300 {
                     disk.put(&key(x), (ENCODING, &payload(9, 20_000)), 0).unwrap();
-                    match disk.get(&key(x), 1 << 20, |_, found| Some(found.to_vec())) {
-                        Sought::Got(found) => assert_eq!(found, payload(9, 20_000)),
-                        other => panic!("{other:?}"),
-                    }
+                    let found = disk.get(&key(x), 1 << 20, |_, found| Some(found.to_vec()));
+                    assert!(matches!(found, Sought::Got(found) if found == payload(9, 20_000)));
                 }
                 disk.tell();
             });
