@@ -62,7 +62,9 @@ pub(super) fn begin(engine: &Arc<Engine>, request: BlockRequest, then: Then) {
 }
 
 /// Goes on with a read that waits for nothing more, on a thread of the cache.
-pub(super) fn advance(engine: &Arc<Engine>, read: Read) {
+pub(super) fn advance(engine: &Arc<Engine>, mut read: Read) {
+    // A view that became ready meanwhile may be decoded from blocks that serve others, too.
+    read.stored_view = read.source.fetch.stored_as(read.request.view);
     advance_on(engine, read, Thread::Own);
 }
 

@@ -14,7 +14,7 @@ use super::oracle::{Chunk, chunk_of, file_values, levels};
 /// A directory for a disk cache, and how mounts are made that use it.
 pub struct Caches {
     directory: PathBuf,
-    _scratch: Option<tempfile::TempDir>,
+    _scratch: tempfile::TempDir,
 }
 
 /// A file of the mount and what it must hold.
@@ -26,12 +26,7 @@ pub struct Wanted {
 impl Caches {
     pub fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        Self { directory: scratch.path().canonicalize().unwrap(), _scratch: Some(scratch) }
-    }
-
-    /// A directory that somebody else takes away.
-    pub fn at(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), _scratch: None }
+        Self { directory: scratch.path().canonicalize().unwrap(), _scratch: scratch }
     }
 
     /// What is given as `--cache-dir`.
@@ -72,12 +67,6 @@ impl Caches {
 /// A demo server of these instances of the test dataset.
 pub fn demo_of(names: &[&str]) -> Demo {
     Demo::start(DemoOptions { dataset: Dataset::test().only(names), ..DemoOptions::default() }).unwrap()
-}
-
-/// Requests for voxels that the server has had.
-pub fn voxel_requests(demo: &Demo) -> Vec<String> {
-    let is_of_voxels = |request: &String| request.contains("/subvolblocks/") || request.contains("/blocks/");
-    demo.requests().into_iter().filter(is_of_voxels).collect()
 }
 
 /// Every chunk file of the finest level of these instances.
