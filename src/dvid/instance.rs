@@ -312,8 +312,8 @@ impl FetchBlocks for Instance {
     }
 
     fn keeps(&self) -> Option<(&Identity, &dyn KeepBlocks)> {
-        let identity = self.identity.as_ref().filter(|_| self.freshness() == Freshness::Forever)?;
-        Some((identity, self))
+        let is_kept = self.freshness() == Freshness::Forever && !self.is_replaced.load(Ordering::Acquire);
+        self.identity.as_ref().filter(|_| is_kept).map(|identity| (identity, self as &dyn KeepBlocks))
     }
 
     fn is_ready(&self, view: View) -> bool {

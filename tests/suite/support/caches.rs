@@ -14,7 +14,8 @@ use super::oracle::{Chunk, chunk_of, file_values, levels};
 /// A directory for a disk cache, and how mounts are made that use it.
 pub struct Caches {
     directory: PathBuf,
-    _scratch: tempfile::TempDir,
+    /// Removed at the end.
+    _scratch: Option<tempfile::TempDir>,
 }
 
 /// A file of the mount and what it must hold.
@@ -26,7 +27,12 @@ pub struct Wanted {
 impl Caches {
     pub fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        Self { directory: scratch.path().canonicalize().unwrap(), _scratch: scratch }
+        Self { directory: scratch.path().canonicalize().unwrap(), _scratch: Some(scratch) }
+    }
+
+    /// One that somebody else takes away.
+    pub fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), _scratch: None }
     }
 
     /// What is given as `--cache-dir`.

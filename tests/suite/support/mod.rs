@@ -2,11 +2,13 @@
 #![allow(unreachable_pub)] // the face is `pub(crate)` above
 
 pub(crate) mod caches;
+pub(crate) mod faulty_dir;
 mod mounted;
 #[path = "../../mounts/mod.rs"]
 mod mounts;
 mod oracle;
 pub(crate) mod survival;
+pub(crate) mod tmpfs;
 mod views;
 
 pub(crate) use mounted::{Mounted, time_limit};

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -45,13 +45,18 @@ impl Mounted {
 
     /// The same by a user whose directory of caches is the test's own.
     pub fn with_own_caches(source: &str, options: &[&str]) -> Self {
+        Self::with_caches_at(source, options, None)
+    }
+
+    /// The same with another directory of caches.
+    pub fn with_caches_at(source: &str, options: &[&str], caches: Option<&Path>) -> Self {
         let scratch = Scratch::new();
         let log = fs::File::create(scratch.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_dvidfs"))
             .args(["mount", "-f", source])
             .arg(scratch.mountpoint())
             .args(options)
-            .env("XDG_CACHE_HOME", scratch.path().join("caches"))
+            .env("XDG_CACHE_HOME", caches.map_or_else(|| scratch.path().join("caches"), Path::to_owned))
             .env("DVIDFS_LOG", "dvidfs=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -122,6 +127,12 @@ impl Mounted {
         let stats = fs::read(self.root().join(".dvidfs/stats.json")).unwrap();
         let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
         stats[of][name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"))
+    }
+
+    /// Kills the daemon without a word; its mount is taken away later.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Ends the daemon as a user does; gives its exit code.
