@@ -247,10 +247,18 @@ fn a_disk_that_hangs_costs_a_moment_and_four_threads() {
     bytes += compare(&others);
     survival.end(&mut mounted, n_hanging as u64, &["cache_hang"], bytes);
     drop(mounted);
-    // A daemon ends in time even so.
+    // Its mount ends in time even so; its process as soon as the disk lets go of it.
     let mut mounted = caches.mount(&demo, &["--no-prefetch"]);
     faulty.set(Trouble::Hangs);
     compare(&halves(&mounted, &demo).0);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(mounted.pid()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while mounted.root().join("README.txt").exists() {
+        assert!(Instant::now() < end, "still mounted");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    faulty.set(Trouble::None);
     assert_eq!(mounted.terminate(), Some(0));
 }
 

@@ -65,8 +65,10 @@ impl Caches {
     /// The same with another factor.
     pub fn mount_scaled(&self, demo: &Demo, scale: &str, more: &[&str]) -> Mounted {
         let directory = self.directory.to_str().unwrap();
-        let options = ["--settle", "0", "--time-scale", scale, "--mount-wait", "60s", "--cache-dir", directory];
-        Mounted::new(&format!("{}/a40d", demo.origin()), &[&options, more].concat())
+        // Connections stay open: with one of them, the open files of a daemon are the same before and after.
+        let server = ["--max-connections", "1", "--mount-wait", "60s"];
+        let options = ["--settle", "0", "--time-scale", scale, "--cache-dir", directory];
+        Mounted::new(&format!("{}/a40d", demo.origin()), &[&options, &server[..], more].concat())
     }
 }
 
