@@ -6,7 +6,7 @@ mod mounts;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::thread;
@@ -31,6 +31,8 @@ fn source() -> String {
 fn dvidfs() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dvidfs"));
     command.env_remove("DVIDFS_LOG").env_remove("DVID_TOKEN_FILE").stdin(Stdio::null());
+    // No test touches the caches of whoever runs it, nor those of another test.
+    command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("caches"));
     command
 }
 
@@ -62,7 +64,7 @@ fn check_refusal(command: &mut Command, code: i32, words: &str) {
 }
 
 fn mount_in_background(scratch: &Scratch, options: &[&str]) {
-    let output = run(dvidfs().arg(source()).arg(scratch.mountpoint()).args(options));
+    let output = run(dvidfs().args(["--no-cache", &source()]).arg(scratch.mountpoint()).args(options));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(scratch.mountpoint().join("README.txt").is_file(), "the mount can be read as soon as the command is back");
 }

@@ -31,7 +31,7 @@ impl Mounted {
     pub(crate) fn open(program: &Path, url: &str, memory_mib: u64) -> Outcome<Self> {
         let place = tempfile::tempdir()?;
         let daemon = Command::new(program)
-            .args(["mount", "-f", "-q", "--settle", "0", "--memory", &format!("{memory_mib}M"), url])
+            .args(["mount", "-f", "-q", "--settle", "0", "--no-cache", "--memory", &format!("{memory_mib}M"), url])
             .arg(place.path())
             .stdin(Stdio::null())
             .spawn()?;

@@ -11,9 +11,10 @@ use crate::geometry::{BlockBox, BlockIndex, Coordinate, Scale};
 use crate::metrics::Metrics;
 
 use super::config::{CacheConfig, CacheStatus};
+use super::disk::{Disk, DiskStatus};
 use super::engine::{Engine, abandoned};
 use super::key::{BlockRequest, Blocks, FetchError, SourceId, Then};
-use super::{pool, reads, threads, ticker};
+use super::{disk_queue, disk_work, pool, reads, threads, ticker};
 
 /// How long the end of a cache waits for a fetch that hangs.
 const LONGEST_END: Duration = Duration::from_secs(1);
@@ -34,15 +35,16 @@ impl BlockCache {
     /// If the system gives not even two threads.
     #[must_use]
     pub fn new(config: CacheConfig, metrics: Arc<Metrics>) -> Arc<Self> {
-        Self::try_new(config, metrics).expect("the system gives two threads")
+        Self::try_new(config, None, metrics).expect("the system gives two threads")
     }
 
-    /// A cache and its threads: as many as there are connections, or as many as the system gives.
+    /// A cache and its threads: as many as there are connections, or as many as the system gives; with a disk behind the
+    /// memory, if there is one: what never changes is kept there.
     ///
     /// # Errors
     /// If the system gives not even two threads.
-    pub fn try_new(config: CacheConfig, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
-        let engine = Arc::new(Engine::new(config, metrics));
+    pub fn try_new(config: CacheConfig, disk: Option<Disk>, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
+        let engine = Arc::new(Engine::new(config, disk, metrics));
         let watcher = Arc::clone(&engine);
         let cache = Arc::new(Self { engine, threads: Mutex::default() });
         let engine = &cache.engine;
@@ -56,6 +58,7 @@ impl BlockCache {
             }
         }
         let n_fetching = threads.len() - 1;
+        threads.extend(disk_threads(engine));
         *cache.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
         match refused {
             Some(error) if n_fetching == 0 => return Err(error),
@@ -124,7 +127,7 @@ impl BlockCache {
         state.is_stopping = true;
         let parked = state.flights.take_all();
         drop(state);
-        for condvar in [&engine.work, &engine.watch, &engine.quiet] {
+        for condvar in [&engine.work, &engine.disk_work, &engine.watch, &engine.quiet] {
             condvar.notify_all();
         }
         let now = Instant::now();
@@ -174,6 +177,25 @@ impl BlockCache {
             is_server_away: state.breaker.next_probe().is_some(),
         }
     }
+
+    /// What the disk behind it is doing, if there is one.
+    #[must_use]
+    pub fn disk_status(&self) -> Option<DiskStatus> {
+        disk_queue::status(&self.engine, &self.engine.lock())
+    }
+}
+
+/// Threads for the disk. Without any, blocks would wait for them until they are late.
+fn disk_threads(engine: &Arc<Engine>) -> Vec<JoinHandle<()>> {
+    if engine.disk.is_none() {
+        return Vec::new();
+    }
+    let thread = |number| {
+        let worker = Arc::clone(engine);
+        let work = move || worker.disk.iter().for_each(|disk| disk_work::work(&worker, disk));
+        threads::spawn(engine, &format!("disk-{number}"), work).ok()
+    };
+    (0..disk_work::N_THREADS).filter_map(thread).collect()
 }
 
 impl Drop for BlockCache {

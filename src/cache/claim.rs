@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::dvid::{Block, Decision, Error, ErrorKind, Freshness, View, decide, jitter};
+use crate::dvid::{Block, Decision, Error, ErrorKind, Freshness, Received, decide, jitter};
 use crate::metrics::Counter;
-use crate::voxels::Volume;
 
 use super::breaker::is_away;
 use super::engine::{Engine, State, abandoned};
 use super::key::BlockKey;
 use super::read::{Failed, Source};
-use super::reads;
+use super::{disk_queue, landing, reads};
 
 /// The blocks that one request asks for. Those that neither landed nor failed when it is dropped, fail.
 #[must_use]
@@ -40,7 +39,7 @@ impl<'a> Claim<'a> {
     }
 
     /// Hands each block to memory, and then to those who wait for it.
-    pub(super) fn land(&mut self, blocks: Vec<Block>) {
+    pub(super) fn land(&mut self, blocks: Vec<(Block, Option<Received>)>) {
         let expires = match self.freshness {
             Freshness::Forever => None,
             Freshness::For(ttl) => Some(self.started + ttl),
@@ -51,47 +50,16 @@ impl<'a> Claim<'a> {
             // The connection is free; what follows is our own work.
             state.running.remove(&self.number);
         }
-        for block in blocks {
+        for (block, received) in blocks {
             let Some(&key) = self.keys.first() else { return };
-            self.land_one(key, &block, expires);
+            landing::land(self.engine, &self.source, key, &block, expires);
+            // What began while it could still change is not kept.
+            if let Some(received) = received.filter(|_| self.freshness == Freshness::Forever) {
+                disk_queue::offer(self.engine, &self.source, key, received);
+            }
             // Only now: until here it is a block that has not landed.
             self.keys.remove(0);
         }
-    }
-
-    fn land_one(&self, key: BlockKey, block: &Block, expires: Option<Instant>) {
-        let engine = self.engine;
-        engine.memory.put_stored(key, block.clone(), expires);
-        let views = engine.lock().flights.awaited_views(&key);
-        let volumes: Vec<_> =
-            views.into_iter().filter_map(|view| Some((view, self.volume(key, view, block, expires)?))).collect();
-        let (finished, nobody_waited) = engine
-            .lock()
-            .flights
-            .land(&key, |view| volumes.iter().find(|(decoded, _)| *decoded == view).map(|(_, volume)| volume.clone()));
-        drop(volumes);
-        engine.metrics.add(Counter::CachePrefetchedBlocks, u64::from(nobody_waited));
-        for read in finished {
-            reads::advance(engine, read);
-        }
-        self.note_quiet();
-    }
-
-    /// The voxels of a block in a view, or `None` if they cannot be had now: the read will find out why.
-    fn volume(
-        &self,
-        key: BlockKey,
-        view: View,
-        block: &Block,
-        expires: Option<Instant>,
-    ) -> Option<Option<Arc<Volume>>> {
-        if let Some(volume) = reads::as_it_is(block, view, key.view) {
-            return Some(volume);
-        }
-        if !self.source.fetch.is_ready(view) {
-            return None;
-        }
-        reads::decoded(self.engine, &self.source, BlockKey { view, ..key }, block, expires).ok().map(Some)
     }
 
     /// The request failed: its blocks are asked for again, or everybody who waits is told.
@@ -127,13 +95,7 @@ impl<'a> Claim<'a> {
         drop(state);
         engine.answer_failed(failed);
         released.into_iter().for_each(|(read, _)| reads::advance(engine, read));
-        self.note_quiet();
-    }
-
-    fn note_quiet(&self) {
-        if self.engine.lock().flights.n_reads() == 0 {
-            self.engine.quiet.notify_all();
-        }
+        landing::note_quiet(engine);
     }
 }
 

@@ -15,6 +15,8 @@ use crate::metrics::{Counter, Metrics};
 
 use super::breaker::Breaker;
 use super::config::CacheConfig;
+use super::disk::Disk;
+use super::disk_queue::DiskQueue;
 use super::flight::Flights;
 use super::key::{BlockKey, FetchError, SourceId};
 use super::memory::Memory;
@@ -26,6 +28,8 @@ pub(super) struct Engine {
     pub(super) config: CacheConfig,
     pub(super) metrics: Arc<Metrics>,
     pub(super) memory: Memory,
+    /// What is behind the memory, if anything.
+    pub(super) disk: Option<Disk>,
     sources: RwLock<Vec<Source>>,
     /// Guards flights, parked reads, the queue and what runs. No I/O and no callback happens under it.
     state: Mutex<State>,
@@ -34,6 +38,8 @@ pub(super) struct Engine {
     pub(super) bounds: RwLock<HashMap<(SourceId, Scale), BlockBox>>,
     /// There may be something to fetch.
     pub(super) work: Condvar,
+    /// There may be something to do for the disk.
+    pub(super) disk_work: Condvar,
     /// There may be something to watch: a deadline, a slow fetch, a retry of a preparation, the end.
     pub(super) watch: Condvar,
     /// Nothing is parked any more, or a thread has ended.
@@ -53,6 +59,7 @@ pub(super) struct State {
     pub(super) running: HashMap<u64, Running>,
     pub(super) n_started: u64,
     pub(super) breaker: Breaker,
+    pub(super) disk: DiskQueue,
     pub(super) is_stopping: bool,
     pub(super) n_threads: usize,
     /// The ticker sleeps until it is woken, because there is nothing to watch.
@@ -60,18 +67,20 @@ pub(super) struct State {
 }
 
 impl Engine {
-    pub(super) fn new(config: CacheConfig, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(config: CacheConfig, disk: Option<Disk>, metrics: Arc<Metrics>) -> Self {
         let state = State {
             flights: Flights::default(),
             running: HashMap::new(),
             n_started: 0,
             breaker: Breaker::default(),
+            disk: DiskQueue::new(disk.as_ref(), config.memory_bytes),
             is_stopping: false,
             n_threads: 0,
             is_unwatched: false,
         };
         Self {
             memory: Memory::new(config.memory_bytes, Arc::clone(&metrics)),
+            disk,
             config,
             metrics,
             sources: RwLock::default(),
@@ -79,6 +88,7 @@ impl Engine {
             prefetcher: Mutex::default(),
             bounds: RwLock::default(),
             work: Condvar::new(),
+            disk_work: Condvar::new(),
             watch: Condvar::new(),
             quiet: Condvar::new(),
         }

@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use crate::dvid::{Error, ErrorKind, View};
 use crate::voxels::Volume;
 
+mod on_disk;
+mod preparations;
+
 use super::failures::Failures;
 use super::key::{BlockKey, FetchError, SourceId};
-use super::queue::{Place, Queue};
+use super::queue::{DiskPlace, Place, Queue};
 use super::read::{Failed, Read};
 
 /// A parked read.
@@ -55,8 +58,10 @@ struct Preparation {
 /// What was queued by parking a read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Queued {
-    /// There are blocks that were not waited for before.
+    /// There are blocks that were not waited for before, to be asked of the server.
     pub(super) blocks: usize,
+    /// And so many to be looked for on disk.
+    pub(super) on_disk: usize,
     /// This view has to be made ready.
     pub(super) preparation: Option<(SourceId, View)>,
 }
@@ -73,6 +78,13 @@ pub(super) struct Flights {
     pub(super) unprepared: Failures<(SourceId, View)>,
     pub(super) queue: Queue,
     n_reads: u64,
+}
+
+/// Where a block is looked for first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    Disk,
+    Server,
 }
 
 /// A failed block whose backoff is long is asked for again this soon after a new read wants it.
@@ -98,22 +110,28 @@ impl Flights {
                 && match flight.place {
                     Some(Place::Demanded(_)) => true,
                     Some(Place::Ahead(_)) => ahead,
-                    Some(Place::Delayed(..)) | None => false,
+                    Some(Place::Delayed(..) | Place::Disk(..)) | None => false,
                 }
         })
     }
 
     /// Parks a read on the blocks of these slots, and on its view if that has to be made ready.
-    pub(super) fn park(&mut self, read: Read, slots: &[usize], prepare: bool, now: Instant) -> Queued {
+    pub(super) fn park(&mut self, read: Read, slots: &[usize], prepare: bool, first: First, now: Instant) -> Queued {
         self.n_reads += 1;
         let id = ReadId(self.n_reads);
         let mut queued = Queued::default();
         let mut is_stuck = prepare;
         for &slot in slots {
             let key = read.stored_key(slot);
-            let flight = self.flights.entry(key).or_insert_with(|| {
-                queued.blocks += 1;
-                Flight::new(Some(self.queue.demand(key)))
+            let flight = self.flights.entry(key).or_insert_with(|| match first {
+                First::Server => {
+                    queued.blocks += 1;
+                    Flight::new(Some(self.queue.demand(key)))
+                }
+                First::Disk => {
+                    queued.on_disk += 1;
+                    Flight::new(Some(self.queue.seek(key, DiskPlace::Sought)))
+                }
             });
             flight.waiters.push(Waiter { read: id, slot });
             is_stuck |= flight.attempts > 0;
@@ -123,6 +141,11 @@ impl Flights {
                     flight.place = Some(self.queue.demand(key));
                     queued.blocks += 1;
                 }
+                Some(place @ Place::Disk(on_disk, _)) if on_disk.is_ahead() => {
+                    self.queue.remove(place);
+                    flight.place = Some(self.queue.seek(key, on_disk.demanded()));
+                    queued.on_disk += 1;
+                }
                 Some(place @ Place::Delayed(until, _)) if until > now + LONGEST_DELAY_OF_A_NEW_READ => {
                     if flight.error.as_ref().is_none_or(|error| error.retry_after().is_none()) {
                         self.queue.remove(place);
@@ -130,7 +153,7 @@ impl Flights {
                         queued.blocks += 1;
                     }
                 }
-                Some(Place::Demanded(_) | Place::Delayed(..)) | None => {}
+                Some(Place::Demanded(_) | Place::Delayed(..) | Place::Disk(..)) | None => {}
             }
         }
         if prepare {
@@ -146,11 +169,14 @@ impl Flights {
     }
 
     /// Queues a block that nobody reads yet. False if it is on its way already.
-    pub(super) fn expect(&mut self, key: BlockKey, now: Instant) -> bool {
+    pub(super) fn expect(&mut self, key: BlockKey, first: First, now: Instant) -> bool {
         if self.flights.contains_key(&key) || self.failures.get(&key, now).is_some() {
             return false;
         }
-        let mut flight = Flight::new(Some(self.queue.ahead(key)));
+        let mut flight = Flight::new(Some(match first {
+            First::Server => self.queue.ahead(key),
+            First::Disk => self.queue.seek(key, DiskPlace::SoughtAhead),
+        }));
         flight.was_ahead = true;
         self.flights.insert(key, flight);
         true
@@ -158,7 +184,7 @@ impl Flights {
 
     /// Drops the block that was expected first, to make room for others.
     pub(super) fn forget_expected(&mut self) {
-        if let Some(key) = self.queue.first_ahead() {
+        if let Some(key) = self.queue.first_expected() {
             self.discard(&key);
         }
     }
@@ -173,7 +199,12 @@ impl Flights {
     /// Whether a read waits for this block, or it is fetched ahead.
     pub(super) fn is_wanted(&mut self, key: &BlockKey) -> bool {
         let Some(flight) = self.flights.get_mut(key) else { return false };
-        matches!(flight.place, Some(Place::Ahead(_))) || flight.keep_live_waiters(&self.reads)
+        let is_ahead = match flight.place {
+            Some(Place::Ahead(_)) => true,
+            Some(Place::Disk(place, _)) => place.is_ahead(),
+            Some(Place::Demanded(_) | Place::Delayed(..)) | None => false,
+        };
+        is_ahead || flight.keep_live_waiters(&self.reads)
     }
 
     /// Gives up a block that nobody waits for.
@@ -333,50 +364,6 @@ impl Flights {
         self.queue = Queue::default();
         self.flights.retain(|_, flight| flight.place.is_none());
         self.reads.drain().map(|(_, parked)| parked.read).collect()
-    }
-
-    /// A view is ready: the reads that wait for nothing more.
-    pub(super) fn prepared(&mut self, view: (SourceId, View)) -> Vec<Read> {
-        let waiters = self.preparations.remove(&view).unwrap_or_default().waiters;
-        let mut finished = Vec::new();
-        for id in waiters {
-            let Some(parked) = self.reads.get_mut(&id) else { continue };
-            parked.n_awaited -= 1;
-            if parked.n_awaited == 0 {
-                finished.extend(self.reads.remove(&id).map(|parked| parked.read));
-            }
-        }
-        finished
-    }
-
-    /// An attempt to make a view ready failed: how often that happened, and whether anybody waits for the next.
-    pub(super) fn preparation_failed(&mut self, view: (SourceId, View), error: &Arc<Error>) -> (u32, bool) {
-        let Some(preparation) = self.preparations.get_mut(&view) else { return (1, false) };
-        preparation.attempts += 1;
-        preparation.error = Some(Arc::clone(error));
-        preparation.waiters.retain(|id| self.reads.contains_key(id));
-        (preparation.attempts, !preparation.waiters.is_empty())
-    }
-
-    /// A view will not become ready: everybody who waits for it is told.
-    pub(super) fn give_up_preparation(
-        &mut self,
-        view: (SourceId, View),
-        error: &Arc<Error>,
-        now: Instant,
-        until: Instant,
-    ) -> Vec<Failed> {
-        let preparation = self.preparations.remove(&view).unwrap_or_default();
-        let attempts = preparation.attempts.max(1);
-        self.unprepared.remember(view, error, attempts, until);
-        let reads = preparation.waiters.iter().filter_map(|id| self.reads.remove(id)).map(|parked| parked.read);
-        reads
-            .map(|read| {
-                let slot = read.missing().next().unwrap_or_default();
-                let told = read.error(slot, Arc::clone(error), attempts, now);
-                (read, told)
-            })
-            .collect()
     }
 }
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::dvid::Error;
-use crate::dvid::ErrorKind;
+use crate::dvid::{Block, Error, ErrorKind, Received, View};
 use crate::geometry::BlockBox;
 use crate::metrics::Counter;
 
@@ -42,6 +41,7 @@ pub(super) fn work(engine: &Arc<Engine>) {
             Ok(())
         });
         engine.work.notify_all();
+        engine.disk_work.notify_all();
     }
 }
 
@@ -152,6 +152,25 @@ fn request_box(state: &State, first: &BlockKey, limit: usize) -> BlockBox {
     full_box(first.block, limit, |block| state.flights.may_join(&grid.key(block), flight.was_ahead))
 }
 
+/// One request: with what is to be kept beside each block, if anything is.
+fn fetch(
+    engine: &Engine,
+    source: &Source,
+    first: &BlockKey,
+    blocks: BlockBox,
+) -> Result<Vec<(Block, Option<Received>)>, Error> {
+    match source.fetch.keeps() {
+        Some((_, kept)) if engine.disk.is_some() && first.view == View::Stored => {
+            let fetched = kept.fetch_received(first.scale, blocks)?;
+            Ok(fetched.into_iter().map(|(block, received)| (block, Some(received))).collect())
+        }
+        _ => {
+            let fetched = source.fetch.fetch_blocks(first.view, first.scale, blocks)?;
+            Ok(fetched.into_iter().map(|block| (block, None)).collect())
+        }
+    }
+}
+
 /// Makes one request and lands what it gives.
 fn run(engine: &Arc<Engine>, batch: Batch) {
     let Batch { source, first, blocks, keys, bytes, number, started, forgotten } = batch;
@@ -160,7 +179,7 @@ fn run(engine: &Arc<Engine>, batch: Batch) {
     engine.metrics.add(Counter::DvidFetchedBlocks, n_blocks as u64);
     let mut claim = Claim::new(engine, source.clone(), keys, bytes, number, started);
     let fetched = engine.guarded("fetch", || {
-        let fetched = source.fetch.fetch_blocks(first.view, first.scale, blocks)?;
+        let fetched = fetch(engine, &source, &first, blocks)?;
         if fetched.len() == n_blocks {
             return Ok(fetched);
         }

@@ -16,6 +16,35 @@ pub(super) enum Place {
     Ahead(u64),
     /// It failed, and is asked for again at this time.
     Delayed(Instant, u64),
+    /// It may be on disk, and is asked of the server only if it is not.
+    Disk(DiskPlace, u64),
+}
+
+/// How far the search on disk is. In the order of urgency: what is missing there has to be asked of the server soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DiskPlace {
+    /// A read waits for it; whether it is there is not known.
+    Sought,
+    /// A read waits for it, and it is there.
+    Found,
+    /// Nobody waits for it yet; whether it is there is not known.
+    SoughtAhead,
+    /// Nobody waits for it yet, and it is there.
+    FoundAhead,
+}
+
+impl DiskPlace {
+    pub(super) fn is_ahead(self) -> bool {
+        matches!(self, Self::SoughtAhead | Self::FoundAhead)
+    }
+
+    /// The same for a block that a read waits for now.
+    pub(super) fn demanded(self) -> Self {
+        match self {
+            Self::Sought | Self::SoughtAhead => Self::Sought,
+            Self::Found | Self::FoundAhead => Self::Found,
+        }
+    }
 }
 
 /// Blocks that wait to be asked for: those that are read before those that may be, each in the order they came.
@@ -24,6 +53,7 @@ pub(super) struct Queue {
     demanded: BTreeMap<u64, BlockKey>,
     ahead: BTreeMap<u64, BlockKey>,
     delayed: BTreeMap<(Instant, u64), BlockKey>,
+    disk: BTreeMap<(DiskPlace, u64), BlockKey>,
     next: u64,
 }
 
@@ -46,11 +76,18 @@ impl Queue {
         Place::Delayed(until, number)
     }
 
+    pub(super) fn seek(&mut self, key: BlockKey, place: DiskPlace) -> Place {
+        let number = self.number();
+        self.disk.insert((place, number), key);
+        Place::Disk(place, number)
+    }
+
     pub(super) fn remove(&mut self, place: Place) {
         match place {
             Place::Demanded(number) => self.demanded.remove(&number),
             Place::Ahead(number) => self.ahead.remove(&number),
             Place::Delayed(until, number) => self.delayed.remove(&(until, number)),
+            Place::Disk(place, number) => self.disk.remove(&(place, number)),
         };
     }
 
@@ -64,6 +101,11 @@ impl Queue {
         self.ahead.first_key_value().map(|(_, &key)| key)
     }
 
+    /// The block that was expected to be read first, wherever it is looked for.
+    pub(super) fn first_expected(&self) -> Option<BlockKey> {
+        self.first_ahead().or_else(|| self.disk.range((DiskPlace::SoughtAhead, 0)..).next().map(|(_, &key)| key))
+    }
+
     /// The failed block whose time comes first.
     pub(super) fn first_delayed(&self) -> Option<(Instant, BlockKey)> {
         self.delayed.first_key_value().map(|(&(until, _), &key)| (until, key))
@@ -74,12 +116,28 @@ impl Queue {
         self.delayed.values().copied()
     }
 
+    /// The most urgent block for the disk, and how far it is.
+    pub(super) fn first_on_disk(&self) -> Option<(DiskPlace, BlockKey)> {
+        self.disk.first_key_value().map(|(&(place, _), &key)| (place, key))
+    }
+
+    /// All blocks that are this far on disk, in the order they came.
+    pub(super) fn on_disk(&self, place: DiskPlace) -> impl Iterator<Item = BlockKey> {
+        self.disk.range((place, 0)..=(place, u64::MAX)).map(|(_, &key)| key)
+    }
+
+    /// Blocks that are looked for on disk, those that nobody waits for included.
+    pub(super) fn all_on_disk(&self) -> impl Iterator<Item = BlockKey> {
+        self.disk.values().copied()
+    }
+
     pub(super) fn n_demanded(&self) -> usize {
         self.demanded.len()
     }
 
     pub(super) fn n_ahead(&self) -> usize {
-        self.ahead.len()
+        let on_disk = self.disk.range((DiskPlace::SoughtAhead, 0)..).count();
+        self.ahead.len() + on_disk
     }
 
     pub(super) fn len(&self) -> usize {

@@ -9,7 +9,9 @@ use crate::geometry::{BlockIndex, Coordinate};
 use crate::metrics::Counter;
 use crate::voxels::Volume;
 
+use super::disk_queue;
 use super::engine::{Engine, abandoned};
+use super::flight::First;
 use super::key::{BlockKey, BlockRequest, FetchError, GridKey, Then};
 use super::prefetch::Window;
 use super::prepare;
@@ -61,7 +63,9 @@ pub(super) fn begin(engine: &Arc<Engine>, request: BlockRequest, then: Then) {
 }
 
 /// Goes on with a read that waits for nothing more, on a thread of the cache.
-pub(super) fn advance(engine: &Arc<Engine>, read: Read) {
+pub(super) fn advance(engine: &Arc<Engine>, mut read: Read) {
+    // A view that became ready meanwhile may be decoded from blocks that serve others, too.
+    read.stored_view = read.source.fetch.stored_as(read.request.view);
     advance_on(engine, read, Thread::Own);
 }
 
@@ -183,13 +187,22 @@ fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
     if wanted.is_empty() && is_ready {
         return Parked::Again(read);
     }
-    let queued = state.flights.park(read, &wanted, !is_ready, now);
+    let first = match wanted.is_empty() {
+        true => First::Server,
+        false => disk_queue::first(engine, &mut state, &source, read.stored_view, now),
+    };
+    let queued = state.flights.park(read, &wanted, !is_ready, first, now);
     engine.wake_ticker(&mut state);
     drop(state);
     match queued.blocks {
         0 => {}
         1 => engine.work.notify_one(),
         _ => engine.work.notify_all(),
+    }
+    match queued.on_disk {
+        0 => {}
+        1 => engine.disk_work.notify_one(),
+        _ => engine.disk_work.notify_all(),
     }
     if let Some((id, view)) = queued.preparation {
         prepare::start(engine, id, view, &source.fetch);
@@ -236,9 +249,10 @@ fn expect(engine: &Engine, source: &Source, grid: GridKey, next: Vec<BlockIndex>
         return;
     }
     let mut n_queued = 0;
+    let first = disk_queue::first(engine, &mut state, source, grid.view, now);
     for block in next {
         let key = grid.key(block);
-        if !engine.memory.has_stored(&key, now) && state.flights.expect(key, now) {
+        if !engine.memory.has_stored(&key, now) && state.flights.expect(key, first, now) {
             n_queued += 1;
         }
     }
@@ -248,8 +262,10 @@ fn expect(engine: &Engine, source: &Source, grid: GridKey, next: Vec<BlockIndex>
         state.flights.forget_expected();
     }
     drop(state);
-    if n_queued > 0 {
-        engine.work.notify_all();
+    match first {
+        _ if n_queued == 0 => {}
+        First::Disk => engine.disk_work.notify_all(),
+        First::Server => engine.work.notify_all(),
     }
 }
 

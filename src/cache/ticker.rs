@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::disk_queue;
 use super::engine::{Engine, State};
 
 /// How often deadlines are looked at: four times within the 0.2 s that a read may be late.
@@ -26,13 +27,16 @@ pub(super) fn watch(engine: &Arc<Engine>) {
             tracing::info!(code = "slow_server", requests = n_slow, "requests take long: others get more connections");
             continue;
         }
+        if disk_queue::take_back_late(engine, &mut state, now) {
+            engine.work.notify_all();
+        }
         let failed = state.flights.expire(now);
         let is_quiet = state.flights.n_reads() == 0;
         if is_quiet {
             engine.quiet.notify_all();
         }
         if failed.is_empty() {
-            let is_idle = fits && is_quiet && state.running.is_empty();
+            let is_idle = fits && is_quiet && state.running.is_empty() && state.disk.is_idle();
             state.is_unwatched = is_idle;
             drop(Engine::wait(&engine.watch, state, (!is_idle).then_some(tick)));
         } else {

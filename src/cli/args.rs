@@ -12,10 +12,12 @@ use super::failure::Failure;
 use super::memory::{default_memory, memory};
 use super::values::{duration, extents, volume};
 
+mod cache;
 mod check;
 mod layouts;
 mod place;
 
+pub(super) use cache::{CacheArgs, CacheCommand, CachePlace, CacheWhat};
 pub(super) use check::CheckArgs;
 pub(super) use layouts::LayoutArgs;
 pub(super) use place::PlaceArgs;
@@ -28,21 +30,22 @@ Examples:
   dvidfs info http://dvid.example.org:8000/28841c         what a node holds, without mounting
   dvidfs check /mnt/brain --since 2h                      whether a read has failed: the last line of a job
   dvidfs umount /mnt/brain                                unmount
+  dvidfs cache ls                                         what is kept on disk of locked nodes
 
 SOURCE is http(s)://HOST[:PORT]/UUID[:BRANCH]; the first letters of a UUID are enough.
 All options of a command: `dvidfs mount --help`, `dvidfs umount --help`, and so on.
 Exit codes: 0 success, 1 wrong use, refused credentials or failed reads, 2 this machine cannot mount, 32 server, node or mount.";
 
 /// Commands that may stand first; anything else means `mount`.
-const COMMANDS: [&str; 11] =
-    ["mount", "umount", "unmount", "check", "info", "demo", "help", "-h", "--help", "-V", "--version"];
+const COMMANDS: [&str; 12] =
+    ["mount", "umount", "unmount", "check", "info", "cache", "demo", "help", "-h", "--help", "-V", "--version"];
 
 #[derive(Debug, Parser)]
 #[command(
     name = "dvidfs",
     version,
     about = "Mounts one node of a DVID server as a read-only directory tree of array files",
-    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs check DIR\n       dvidfs info SOURCE\n       dvidfs demo DIR",
+    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs check DIR\n       dvidfs info SOURCE\n       dvidfs cache ls|verify|clear\n       dvidfs demo DIR",
     after_help = EXAMPLES
 )]
 struct CommandLine {
@@ -64,6 +67,8 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Print what a node holds, without mounting it
     Info(InfoArgs),
+    /// See, check or remove what is kept on disk
+    Cache(CacheCommand),
     /// Mount a small built-in server: something to try things on
     Demo(DemoArgs),
 }
@@ -81,6 +86,8 @@ pub(super) struct MountArgs {
     pub(super) layouts: LayoutArgs,
     #[command(flatten)]
     pub(super) server: ServerArgs,
+    #[command(flatten)]
+    pub(super) cache: CacheArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
 }
@@ -134,7 +141,7 @@ pub(super) struct ServerArgs {
     pub(super) no_prefetch: bool,
     /// All waits for the server are this many times as long: for tests
     #[arg(long, hide = true, value_name = "FACTOR", default_value_t = 1.0)]
-    pub(super) time_scale: f64,
+    time_scale: f64,
 }
 
 /// What is told to whom.
@@ -226,8 +233,20 @@ pub(super) fn words() -> Result<Words, Failure> {
     let environment = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let words = parse(std::env::args_os().skip(1).collect())?;
     let Words::Do(mut command, again) = words else { return Ok(words) };
+    // An absolute one: what is relative there is to be ignored.
+    let caches = environment("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(environment("HOME")?).join(".cache")));
     let (server, log) = match &mut *command {
-        Command::Mount(args) => (&mut args.server, &mut args.log),
+        Command::Mount(args) => {
+            args.cache.place.caches = caches;
+            (&mut args.server, &mut args.log)
+        }
+        Command::Cache(args) => {
+            args.place_mut().caches = caches;
+            return Ok(Words::Do(command, again));
+        }
         Command::Info(args) => (&mut args.server, &mut args.log),
         Command::Demo(args) => (&mut args.server, &mut args.log),
         Command::Umount(_) | Command::Check(_) => return Ok(Words::Do(command, again)),
@@ -260,7 +279,7 @@ fn parse(mut words: Vec<OsString>) -> Result<Words, Failure> {
                     place.apply_options()?;
                     layouts.check()?;
                 }
-                Command::Umount(_) | Command::Check(_) | Command::Info(_) => {}
+                Command::Umount(_) | Command::Check(_) | Command::Info(_) | Command::Cache(_) => {}
             }
             Ok(Words::Do(Box::new(command), words))
         }
@@ -284,6 +303,11 @@ fn usage_failure(error: &clap::Error, words: &[OsString]) -> Failure {
 }
 
 impl ServerArgs {
+    /// How many times as long all waits are.
+    pub(super) fn time_scale(&self) -> f64 {
+        self.time_scale.clamp(0.001, 1000.0)
+    }
+
     /// Memory for blocks, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.memory.unwrap_or_else(default_memory)

@@ -127,6 +127,12 @@ fn stats(cache: &Arc<BlockCache>, metrics: &Arc<Metrics>, told: Told) -> crate::
                 "server_is_away": status.is_server_away,
                 "lost_log_lines": told.lost_lines.load(Ordering::Relaxed),
             },
+            "disk_cache": cache.disk_status().map(|disk| json!({
+                "directory": disk.directory.to_string_lossy(),
+                "state": disk.state,
+                "held_bytes": disk.held_bytes,
+                "queued_bytes": disk.queued_bytes,
+            })),
         })
     })
 }

@@ -22,14 +22,15 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
         None => serve_only(args, *port),
         Some(_) if !place.foreground && !place.daemon_child => daemon::start(again),
         Some(dir) => {
-            refuse_own_files(dir, server, log)?;
+            refuse_own_files(dir, server, None, log)?;
             if place.supervise && !place.worker {
                 return supervise(place, dir, log, again);
             }
             let logged = logs::start(log)?;
             let demo = start(args, None)?;
             let address = address(&source(&demo))?;
-            let served = serve(Order { address: &address, dir, place, layouts, server, log, logged: &logged });
+            let order = Order { address: &address, dir, place, layouts, server, cache: None, log, logged: &logged };
+            let served = serve(order);
             drop(demo);
             served
         }

@@ -14,7 +14,7 @@ use super::run::print;
 /// Prints what a node holds.
 pub(super) fn info(args: &InfoArgs) -> Result<(), Failure> {
     let _logged = logs::start(&args.log)?;
-    let opened = open(&address(&args.source)?, &args.server)?;
+    let opened = open(&address(&args.source)?, &args.server, None)?;
     print(&if args.json { format!("{:#}", as_json(&opened)) } else { as_text(&opened) });
     opened.cache.shut_down();
     Ok(())

@@ -8,6 +8,7 @@ mod check;
 mod contents;
 mod daemon;
 mod demo;
+mod disk_cache;
 mod failure;
 mod info;
 mod logs;

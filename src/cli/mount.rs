@@ -16,7 +16,7 @@ use crate::fuse::{self, Ending, MountOptions, Stopper};
 use crate::logging::Chain;
 use crate::vfs::VirtualFs;
 
-use super::args::{LayoutArgs, LogArgs, MountArgs, PlaceArgs, ServerArgs};
+use super::args::{CacheArgs, LayoutArgs, LogArgs, MountArgs, PlaceArgs, ServerArgs};
 use super::boxes::boxes;
 use super::contents::{Told, contents};
 use super::failure::Failure;
@@ -24,7 +24,7 @@ use super::logs::Logged;
 use super::open::{Opened, address, open};
 use super::run::complain;
 use super::supervise::supervise;
-use super::{daemon, logs};
+use super::{daemon, disk_cache, logs};
 
 /// How often it is looked whether a branch has moved on.
 const HEAD_LOOKS: Duration = Duration::from_secs(60);
@@ -37,35 +37,38 @@ pub(super) struct Order<'a> {
     pub(super) place: &'a PlaceArgs,
     pub(super) layouts: &'a LayoutArgs,
     pub(super) server: &'a ServerArgs,
+    /// What is kept on disk, if anything may be.
+    pub(super) cache: Option<&'a CacheArgs>,
     pub(super) log: &'a LogArgs,
     pub(super) logged: &'a Logged,
 }
 
 /// Mounts: in front, or by a daemon that is started here.
 pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure> {
-    let MountArgs { source, dir, place, layouts, server, log } = args;
+    let MountArgs { source, dir, place, layouts, server, cache, log } = args;
     if !place.foreground && !place.daemon_child {
         address(source)?;
         return daemon::start(again);
     }
-    refuse_own_files(dir, server, log)?;
+    refuse_own_files(dir, server, Some(cache), log)?;
     if place.supervise && !place.worker {
         return supervise(place, dir, log, again);
     }
     let logged = logs::start(log)?;
     let address = address(source)?;
-    serve(Order { address: &address, dir, place, layouts, server, log, logged: &logged })
+    serve(Order { address: &address, dir, place, layouts, server, cache: Some(cache), log, logged: &logged })
 }
 
 /// Mounts, and serves until the mount ends. Logging has been started.
 pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
-    let Order { address, dir, place, server, log, .. } = order;
+    let Order { address, dir, place, server, cache, log, .. } = order;
     fuse::check_mountpoint(dir, place.replace || place.died.is_some())?;
     let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
     if place.daemon_child {
         daemon::detach_from_session()?;
     }
-    let opened = open(address, server)?;
+    let disk = cache.map(|cache| disk_cache::open(cache, server.time_scale())).transpose()?.flatten();
+    let opened = open(address, server, disk)?;
     let head = opened.node.head().map(Arc::new);
     let tree = tree(&opened, &order, head.clone())?;
     let options = MountOptions {
@@ -81,7 +84,7 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     let mounted = fuse::mount(tree, &dir, &options, Arc::clone(&opened.metrics))?;
     let heard = stop_on_signals(signals, mounted.stopper(), place.foreground);
     if let Some(head) = head {
-        watch(head, HEAD_LOOKS.mul_f64(server.time_scale.clamp(0.001, 1000.0)));
+        watch(head, HEAD_LOOKS.mul_f64(server.time_scale()));
     }
     if let Err(failure) = heard.and_then(|()| announce(place, log, &opened, mounted.mountpoint())) {
         mounted.stopper().stop();
@@ -151,12 +154,25 @@ fn stop_on_signals(mut signals: Signals, stopper: Stopper, foreground: bool) -> 
 }
 
 /// A daemon that opened a file of its own mount would wait for itself. To be called before any of them is opened.
-pub(super) fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -> Result<(), Failure> {
+pub(super) fn refuse_own_files(
+    dir: &Path,
+    server: &ServerArgs,
+    cache: Option<&CacheArgs>,
+    log: &LogArgs,
+) -> Result<(), Failure> {
     for (option, path) in [
         ("--token-file", server.token_file.as_deref()),
         ("--metadata", server.metadata.as_deref()),
         ("--cacert", server.cacert.as_deref()),
         ("--log-file", log.log_file.as_deref()),
+        ("--cache-dir", cache.and_then(|cache| cache.place.cache_dir.as_deref())),
+        ("--cache-key-file", cache.and_then(|cache| cache.place.cache_key_file.as_deref())),
+        (
+            "XDG_CACHE_HOME",
+            cache
+                .filter(|cache| !cache.no_cache && cache.place.cache_dir.is_none())
+                .and_then(|cache| cache.place.caches.as_deref()),
+        ),
     ] {
         if let Some(path) = path.filter(|path| fuse::lies_below(path, dir)) {
             let (path, dir) = (path.display(), dir.display());
@@ -168,7 +184,7 @@ pub(super) fn refuse_own_files(dir: &Path, server: &ServerArgs, log: &LogArgs) -
 
 /// `.dvidfs/config.json`.
 fn config(order: &Order<'_>) -> Value {
-    let Order { address, dir, place, layouts, server, log: _, logged: _ } = order;
+    let Order { address, dir, place, layouts, server, cache, log: _, logged: _ } = order;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "source": address.to_string(),
@@ -187,6 +203,7 @@ fn config(order: &Order<'_>) -> Value {
         "prefetch": !server.no_prefetch,
         "verify_every": server.verify,
         "supervised": place.supervise,
+        "cache_bytes": cache.filter(|cache| !cache.no_cache).map(|cache| cache.cache_size),
     })
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tracing::{info, warn};
 
 use crate::array::{Catalog, CatalogOptions};
+use crate::cache::disk::Disk;
 use crate::cache::{BlockCache, CacheConfig};
 use crate::dvid::{Address, HttpConfig, InstanceKind, Node, NodeOptions, OpenError, certificates};
 use crate::logging::Chain;
@@ -43,7 +44,7 @@ pub(super) fn address(text: &str) -> Result<Address, Failure> {
 }
 
 /// Asks the server for all that a mount shows, and builds everything below the files.
-pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failure> {
+pub(super) fn open(address: &Address, args: &ServerArgs, disk: Option<Disk>) -> Result<Opened, Failure> {
     let metrics = Arc::new(Metrics::default());
     let metadata = metadata(args.metadata.as_deref())?;
     let max_connections = usize::from(args.max_connections);
@@ -54,7 +55,7 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         authorities: authorities(args.cacert.as_deref())?,
         ..HttpConfig::default()
     }
-    .scaled(args.time_scale.clamp(0.001, 1000.0));
+    .scaled(args.time_scale());
     let memory_bytes = args.memory_bytes();
     let options = NodeOptions {
         ttl: args.ttl,
@@ -83,7 +84,7 @@ pub(super) fn open(address: &Address, args: &ServerArgs) -> Result<Opened, Failu
         prefetch: !args.no_prefetch,
         ..CacheConfig::default()
     };
-    let cache = BlockCache::try_new(config, Arc::clone(&metrics)).map_err(|error| {
+    let cache = BlockCache::try_new(config, disk, Arc::clone(&metrics)).map_err(|error| {
         warn!(target: "dvidfs", code = "thread_limit", cause = %error);
         Failure::mount(format!("the system gives no threads ({error}): allow more (ulimit -u, pids cgroup)"))
     })?;

@@ -9,7 +9,7 @@ use crate::sys::bound_heap;
 
 use super::args::{Command, DemoArgs, MountArgs, Words, words};
 use super::failure::Failure;
-use super::{check, daemon, demo, info, mount, umount};
+use super::{check, daemon, demo, disk_cache, info, mount, umount};
 
 /// Does what the command line says; gives the exit code.
 #[must_use]
@@ -28,7 +28,7 @@ pub fn run() -> ExitCode {
         Command::Mount(MountArgs { place, .. }) | Command::Demo(DemoArgs { place, .. }) => {
             place.daemon_child || place.worker
         }
-        Command::Umount(_) | Command::Check(_) | Command::Info(_) => false,
+        Command::Umount(_) | Command::Check(_) | Command::Info(_) | Command::Cache(_) => false,
     };
     if is_daemon {
         daemon::begin();
@@ -38,6 +38,7 @@ pub fn run() -> ExitCode {
         Command::Umount(args) => umount::umount(args),
         Command::Check(args) => check::check(args),
         Command::Info(args) => info::info(args),
+        Command::Cache(args) => disk_cache::cache(args),
         Command::Demo(args) => demo::demo(args, &again),
     };
     match done {

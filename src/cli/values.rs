@@ -26,6 +26,14 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     Ok(bytes as usize)
 }
 
+/// A part of something: `5%`, `0.05`.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let (number, whole) = text.trim().strip_suffix('%').map_or((text.trim(), 1.0), |percent| (percent, 100.0));
+    let wanted = "write a part such as 5% or 0.05, less than the whole";
+    let share = number.trim().parse::<f64>().map_err(|_| wanted)? / whole;
+    if (0.0..1.0).contains(&share) { Ok(share) } else { Err(wanted.into()) }
+}
+
 /// A time: `15m`, `20s`, `500ms`, `1h`, `2d`, a bare number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);
@@ -250,6 +258,16 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(since(text).ok(), moment, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_less_than_the_whole() {
+        for (text, part) in [("5%", 0.05), ("0.25", 0.25), (" 0 ", 0.0), ("12.5 %", 0.125), ("0%", 0.0)] {
+            assert_eq!(share(text), Ok(part), "{text:?}");
+        }
+        for text in ["", "%", "5", "100%", "-1%", "nan", "x"] {
+            assert!(share(text).is_err(), "{text:?}");
         }
     }
 

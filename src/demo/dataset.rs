@@ -177,7 +177,7 @@ pub struct Dataset {
     /// For each labelmap and version, supervoxel to body where they differ.
     mappings: HashMap<(String, usize), Arc<HashMap<u64, u64>>>,
     /// When versions were committed that are open in [`VERSIONS`], in seconds since 1970.
-    committed: HashMap<usize, u64>,
+    pub(super) committed: HashMap<usize, u64>,
 }
 
 /// The largest volume whose mapping is kept: larger ones, and those of a user, have bodies equal to supervoxels.
@@ -200,36 +200,6 @@ impl Dataset {
         }
         let instances = instances.into_iter().map(Arc::new).collect();
         Self { alias, instances, mappings, committed: HashMap::new() }
-    }
-
-    /// The same with these instances alone.
-    #[must_use]
-    pub fn only(mut self, names: &[&str]) -> Self {
-        self.instances.retain(|spec| names.contains(&spec.name.as_str()));
-        self
-    }
-
-    /// The same with one instance changed; a labelmap keeps its mapping.
-    #[must_use]
-    pub fn with(mut self, name: &str, change: impl FnOnce(&mut InstanceSpec)) -> Self {
-        if let Some(spec) = self.instances.iter_mut().find(|spec| spec.name == name) {
-            change(Arc::make_mut(spec));
-        }
-        self
-    }
-
-    /// The same with one more instance; a labelmap has no bodies of its own.
-    #[must_use]
-    pub fn with_instance(mut self, spec: InstanceSpec) -> Self {
-        self.instances.push(Arc::new(spec));
-        self
-    }
-
-    /// The same with a version committed at a time, in seconds since 1970.
-    #[must_use]
-    pub fn with_commit(mut self, version: usize, seconds: u64) -> Self {
-        self.committed.insert(version, seconds);
-        self
     }
 
     /// When a version was committed, if that was after its making.

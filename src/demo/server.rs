@@ -240,13 +240,6 @@ impl Demo {
         lock(&self.shared.script).hits(line)
     }
 
-    /// Bytes of the right answer to a GET of this path and query.
-    #[must_use]
-    pub fn body_length(&self, target: &str) -> usize {
-        let (method, target) = ("GET".to_owned(), target.to_owned());
-        answer(&self.shared, &Request { method, target, headers: Vec::new(), body: Vec::new() }).body.len()
-    }
-
     /// Sets the time that each request for voxels takes at least.
     pub fn set_delay(&self, delay: Duration) {
         self.shared.delay_us.store(microseconds(delay), Ordering::SeqCst);

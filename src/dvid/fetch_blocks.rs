@@ -8,6 +8,7 @@ use crate::geometry::{BlockBox, Coordinate, Scale};
 use crate::voxels::{Dtype, Volume};
 
 use super::error::Error;
+use super::kept::{Identity, KeepBlocks};
 use super::label_block::LabelBlock;
 
 /// Which values of an instance are meant.
@@ -102,6 +103,11 @@ pub trait FetchBlocks: Send + Sync + Debug {
     /// # Errors
     /// If the request failed or any part of the answer cannot be right.
     fn fetch_blocks(&self, view: View, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error>;
+
+    /// What its stored blocks are kept as beyond this process, if they never change.
+    fn keeps(&self) -> Option<(&Identity, &dyn KeepBlocks)> {
+        None
+    }
 
     /// Whether blocks of this view can be decoded now. `false` only for bodies whose mapping is not yet known to be complete.
     fn is_ready(&self, view: View) -> bool;

@@ -1,6 +1,5 @@
 //! One instance at one node: its blocks, by whichever request its type answers best.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use crate::geometry::{BlockBox, BlockIndex, Coordinate, Grid, Scale, VoxelBox};
 use crate::voxels::{Dtype, Volume};
 
 use super::block_stream::parse_frames;
+use super::buffer::with_buffer;
 use super::endpoint::{instance_path, size_and_offset};
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
@@ -16,6 +16,7 @@ use super::http::Server;
 use super::http_config::INFO_LIMIT;
 use super::identity::{Identity, Suspicion};
 use super::info::{InstanceInfo, InstanceKind, VoxelInfo};
+use super::kept::{self, KeepBlocks};
 use super::label_block::LabelBlock;
 use super::payload::{Encoding, decode_payload};
 use super::payload_error::PayloadError;
@@ -30,8 +31,6 @@ const GRAY_REQUEST_BYTES: usize = 2 << 20;
 const LABEL_REQUEST_BYTES: usize = 16 << 20;
 /// Blocks in one request at most, however small they are.
 const MAX_BLOCKS_PER_REQUEST: usize = 64;
-/// A thread keeps a buffer for answers of up to this size; a larger one is freed.
-const KEPT_BUFFER_BYTES: usize = 16 << 20;
 
 /// How the mapping of a labelmap is had.
 #[derive(Clone, Debug)]
@@ -60,6 +59,8 @@ pub struct Instance {
     versioned: bool,
     settled: Arc<Settled>,
     identity: Identity,
+    /// What tells its blocks from all others, if the server told enough.
+    kept_as: Option<kept::Identity>,
     /// Only of a labelmap.
     gate: Option<Gate>,
     /// One block of so many is fetched twice; 0: none.
@@ -88,7 +89,18 @@ impl Instance {
             .then(|| Gate::new(server.clone(), path.clone(), mapper, mapping.memory, mapping.apart));
         let identity = Identity::new(&path, info, &voxels, Arc::clone(&node.suspicion));
         let (versioned, settled) = (info.versioned, Arc::clone(&node.settled));
-        Ok(Self { server, path, voxels, grid, versioned, settled, identity, gate, verify_every: 0 })
+        let (kept_as, verify_every) = (None, 0);
+        Ok(Self { server, path, voxels, grid, versioned, settled, identity, kept_as, gate, verify_every })
+    }
+
+    /// The same as an instance of the repo with this root at the node `version`: so its blocks can be kept.
+    pub(super) fn in_repo(mut self, root: &str, version: &str, info: &InstanceInfo) -> Self {
+        self.kept_as = kept::Identity::new(root, version, &info.data_uuid, &info.typename, &self.voxels);
+        self
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Which blocks of a box the server stores: one request, and no voxel is decoded.
@@ -112,7 +124,7 @@ impl Instance {
     }
 
     /// Fetches blocks by as many requests as their storage needs: one, but for a proxy of a bucket.
-    fn fetch<T>(
+    pub(super) fn fetch<T>(
         &self,
         server: &Server,
         labels: Labels,
@@ -189,7 +201,7 @@ impl Instance {
         n_blocks.saturating_mul(2 * block_bytes(&self.voxels) as u64 + (64 << 10))
     }
 
-    fn decoded(&self, encoding: Encoding, payload: Option<&[u8]>) -> Result<Block, PayloadError> {
+    pub(super) fn decoded(&self, encoding: Encoding, payload: Option<&[u8]>) -> Result<Block, PayloadError> {
         let VoxelInfo { dtype, channels, block_shape, .. } = self.voxels;
         payload.map_or(Ok(Block::Absent), |payload| decode_payload(encoding, (dtype, channels), block_shape, payload))
     }
@@ -197,7 +209,7 @@ impl Instance {
     fn blocks(&self, labels: Labels, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {
         let found =
             self.fetch(&self.server, labels, scale, blocks, |encoding, payload| self.decoded(encoding, payload))?;
-        self.compare(labels, scale, blocks, &found)?;
+        self.compare(labels, scale, blocks, found.iter())?;
         Ok(found)
     }
 
@@ -284,6 +296,11 @@ impl FetchBlocks for Instance {
         }
     }
 
+    fn keeps(&self) -> Option<(&kept::Identity, &dyn KeepBlocks)> {
+        let is_kept = self.freshness() == Freshness::Forever && matches!(self.identity.is_trusted(), Ok(true));
+        self.kept_as.as_ref().filter(|_| is_kept).map(|identity| (identity, self as &dyn KeepBlocks))
+    }
+
     fn is_ready(&self, view: View) -> bool {
         match (view, &self.gate) {
             (View::Bodies, Some(gate)) => gate.way().is_some(),
@@ -353,20 +370,6 @@ fn form(voxels: &VoxelInfo) -> BlockForm {
 /// Bytes of a decoded block; its shape was checked with the metadata.
 fn block_bytes(voxels: &VoxelInfo) -> usize {
     form(voxels).block_bytes()
-}
-
-thread_local! {
-    /// Answers are read into the same memory again and again: fresh pages cost more than the copy.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(vec![]) };
-}
-
-fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let mut buffer = BUFFER.take();
-    let result = f(&mut buffer);
-    if buffer.capacity() <= KEPT_BUFFER_BYTES {
-        BUFFER.set(buffer);
-    }
-    result
 }
 
 #[cfg(test)]

@@ -144,6 +144,7 @@ impl Node {
     pub fn instance(&self, info: &InstanceInfo) -> Result<Arc<Instance>, Error> {
         let mapping = MappingOptions { apart: self.options.mapping_apart, memory: Arc::clone(&self.mapping_memory) };
         let instance = Instance::new(self.http.clone(), &self.info.uuid, info, &self.state, mapping)?;
+        let instance = instance.in_repo(&self.root, &self.info.uuid, info);
         Ok(Arc::new(instance.verified_every(self.options.verify_every)))
     }
 

@@ -40,6 +40,28 @@ pub(super) enum Encoding {
     Lz4Labels,
 }
 
+impl Encoding {
+    /// The number under which an encoding is written to disk; 0 is not one of them.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::LabelBlock => 1,
+            Self::Lz4Labels => 2,
+            Self::Stored(StoredForm::Lz4) => 16,
+            Self::Stored(StoredForm::Gzip) => 17,
+            Self::Stored(StoredForm::None) => 18,
+            Self::Stored(StoredForm::Jpeg) => 19,
+            Self::Stored(StoredForm::Snappy) => 20,
+        }
+    }
+
+    /// The encoding of a number.
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        let forms = [StoredForm::Lz4, StoredForm::Gzip, StoredForm::None, StoredForm::Jpeg, StoredForm::Snappy];
+        let all = [Self::LabelBlock, Self::Lz4Labels].into_iter().chain(forms.map(Self::Stored));
+        all.into_iter().find(|encoding| encoding.code() == code)
+    }
+}
+
 /// The block that a payload holds: [`Block::Labels`] for label blocks, [`Block::Dense`] for all others.
 ///
 /// The server sends channels voxel by voxel; they are taken apart here, once for all who read the block.

@@ -3,6 +3,10 @@
 
 mod check;
 mod daemon;
+mod disk_cache;
+mod disk_damage;
+mod disk_faults;
+mod disk_sharing;
 mod fault_list;
 mod faults;
 mod identity;

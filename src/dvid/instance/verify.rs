@@ -26,7 +26,13 @@ impl Instance {
 
     /// # Errors
     /// If one of these blocks is another by the other endpoint.
-    pub(super) fn compare(&self, labels: Labels, scale: Scale, blocks: BlockBox, found: &[Block]) -> Result<(), Error> {
+    pub(in super::super) fn compare<'a>(
+        &self,
+        labels: Labels,
+        scale: Scale,
+        blocks: BlockBox,
+        found: impl Iterator<Item = &'a Block>,
+    ) -> Result<(), Error> {
         let chosen = |block: &BlockIndex| is_chosen(self.verify_every, scale, *block);
         for (block, found) in blocks.blocks().zip(found).filter(|(block, _)| chosen(block)) {
             // A labelmap answers for one block that is not stored with an error.

@@ -277,7 +277,7 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 /// Cuts the connections that there are, at their next packet.
-const CUT: &str = "tcp dport PORT ct state established counter reject with tcp reset";
+const CUT: &str = "tcp dport PORT tcp flags & syn == 0 counter reject with tcp reset";
 /// Nothing that begins a connection arrives.
 const NO_SYN: &str = "tcp dport PORT tcp flags & (syn | ack) == syn counter drop";
 

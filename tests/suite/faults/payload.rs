@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dvidfs::demo::LabelDamage;
-use dvidfs::dvid::{Address, Block, FetchBlocks, HttpConfig, Node, NodeOptions, View};
+use dvidfs::dvid::{Address, Block, FetchBlocks, HttpConfig, Node, NodeOptions, Server, View};
 use dvidfs::geometry::{BlockBox, BlockIndex, Scale};
 
 use super::*;
@@ -157,7 +157,9 @@ fn flip_bits(demo: &Demo, name: &str, place: [i64; 3], most: usize) -> (usize, u
     let right = voxels(&fetch().unwrap());
     assert!(right.iter().any(|&byte| byte != 0), "{name}: nothing is stored there");
     let request = demo.requests().iter().rfind(|request| request.contains("/blocks/")).unwrap().clone();
-    let n_bits = demo.body_length(request.trim_start_matches("GET ")) * 8 - 16 * 8;
+    let path = request.trim_start_matches("GET ").replace("&app=dvidfs", "");
+    let server = Server::new(&demo.origin(), HttpConfig::default(), Arc::default()).unwrap();
+    let n_bits = server.get(&path, 1 << 20).unwrap().len() * 8 - 16 * 8;
     let step = n_bits.div_ceil(most).max(1);
     let (mut refused, mut compared) = (0, 0);
     for bit in (0..n_bits).step_by(step) {

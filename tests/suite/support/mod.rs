@@ -1,6 +1,8 @@
 //! What the suites share: a mounted demo server, its oracle, and an end to every mount whatever happened.
 #![allow(unreachable_pub)] // the face is `pub(crate)` above
 
+pub(crate) mod caches;
+pub(crate) mod faulty_dir;
 mod mounted;
 #[path = "../../mounts/mod.rs"]
 mod mounts;
@@ -8,6 +10,7 @@ mod namespace;
 mod oracle;
 mod proxy;
 pub(crate) mod survival;
+pub(crate) mod tmpfs;
 mod views;
 
 pub(crate) use mounted::{Mounted, refused, time_limit};

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,8 @@ pub fn refused(mut command: Command, source: &str, options: &[&str]) -> Refusal 
     let mut child = command
         .args(["mount", "-f", source])
         .arg(scratch.mountpoint())
-        .args(options)
+        .args(without_cache(options))
+        .env("XDG_CACHE_HOME", scratch.path().join("caches"))
         .env("DVIDFS_LOG", "dvidfs=debug")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -87,6 +88,13 @@ fn status_bytes(pid: u32, name: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// The options with no disk cache, unless they say where it is.
+fn without_cache<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    let cache: &[&str] =
+        if options.iter().any(|option| ["--cache-dir", "--no-cache"].contains(option)) { &[] } else { &["--no-cache"] };
+    [options, cache].concat()
+}
+
 /// Lifted when it is dropped.
 pub struct TimeLimit {
     _send: std::sync::mpsc::Sender<()>,
@@ -101,8 +109,24 @@ pub struct Mounted {
 
 impl Mounted {
     /// Mounts a node; waits until it can be read.
+    ///
+    /// Without a disk cache, which would hide the server from the test: who wants one says where.
     pub fn new(source: &str, options: &[&str]) -> Self {
         Self::by(&[], source, options)
+    }
+
+    /// The same by a user whose directory of caches is the test's own.
+    pub fn with_own_caches(source: &str, options: &[&str]) -> Self {
+        Self::with_caches_at(source, options, None)
+    }
+
+    /// The same with another directory of caches.
+    pub fn with_caches_at(source: &str, options: &[&str], caches: Option<&Path>) -> Self {
+        let scratch = Scratch::new();
+        let log = fs::File::create(scratch.path().join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dvidfs"));
+        command.env("XDG_CACHE_HOME", caches.map_or_else(|| scratch.path().join("caches"), Path::to_owned));
+        Self::start(command, (source, options), (scratch, false), log.into())
     }
 
     /// The same by a program that starts the words behind its own.
@@ -117,7 +141,7 @@ impl Mounted {
         let words = [starter, &[env!("CARGO_BIN_EXE_dvidfs")]].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
-        Self::start(command, (source, options), (scratch, false), stderr)
+        Self::start(command, (source, &without_cache(options)), (scratch, false), stderr)
     }
 
     /// The same by a command that starts the program: its words come behind those of the command.
@@ -133,7 +157,7 @@ impl Mounted {
     fn logged(command: Command, source: &str, options: &[&str], has_own_mounts: bool) -> Self {
         let scratch = Scratch::new();
         let log = fs::File::create(scratch.path().join("log")).unwrap();
-        Self::start(command, (source, options), (scratch, has_own_mounts), log.into())
+        Self::start(command, (source, &without_cache(options)), (scratch, has_own_mounts), log.into())
     }
 
     fn start(
@@ -142,6 +166,9 @@ impl Mounted {
         (scratch, has_own_mounts): (Scratch, bool),
         stderr: Stdio,
     ) -> Self {
+        if !command.get_envs().any(|(name, _)| name == "XDG_CACHE_HOME") {
+            command.env("XDG_CACHE_HOME", scratch.path().join("caches"));
+        }
         let child = command
             .args(["mount", "-f", source])
             .arg(scratch.mountpoint())
@@ -222,6 +249,13 @@ impl Mounted {
         self.sockets_and_files().0
     }
 
+    /// Connections that the daemon keeps at most, and two sockets of its own.
+    pub fn most_connections(&self) -> usize {
+        let config = fs::read(self.root().join(".dvidfs/config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        usize::try_from(config["max_connections"].as_u64().unwrap()).unwrap().max(8) + 2
+    }
+
     fn sockets_and_files(&self) -> (usize, usize) {
         let files: Vec<_> = fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or_else(
             |_| Vec::new(),
@@ -267,6 +301,12 @@ impl Mounted {
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// Kills the daemon without a word; its mount is taken away later.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Ends the daemon as a user does; gives its exit code.

@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 
 use super::Mounted;
 
-/// Connections that a daemon keeps at most, and two sockets of its own.
-const MOST_CONNECTIONS: usize = 8 + 2;
-
 /// A daemon before a fault.
 #[derive(Debug)]
 pub struct Survival {
@@ -62,7 +59,7 @@ impl Survival {
         loop {
             let after = mounted.threads_and_files();
             let is_as_before = after.0.abs_diff(before.0) <= 2 && after.1.abs_diff(before.1) <= 2;
-            if is_as_before && mounted.connections() <= MOST_CONNECTIONS {
+            if is_as_before && mounted.connections() <= mounted.most_connections() {
                 return;
             }
             assert!(Instant::now() < end, "{}: threads and files {before:?} became {after:?}", self.id);

@@ -1,0 +1,55 @@
+//! What an entry is the entry of.
+
+use crate::dvid::Identity;
+use crate::geometry::{BlockIndex, Scale};
+
+/// The format of entries and of their keys. Another one has another directory, too.
+pub(super) const FORMAT: u16 = 1;
+
+/// All that tells an entry from others, as one row of fields, each behind its length.
+///
+/// The address of the server is no part of it: the same data may be had from several.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in super::super) struct EntryKey(Vec<u8>);
+
+impl EntryKey {
+    /// One block as it is stored at a node: of a labelmap, its supervoxels, which bodies are mapped from.
+    pub(in super::super) fn block(of: &Identity, scale: Scale, block: BlockIndex) -> Self {
+        let [z, y, x] = block.0.axes().map(i64::to_le_bytes);
+        Self::of(b"block", of, &[&[scale.0], b"supervoxels", &[of.encoding], &z, &y, &x])
+    }
+
+    fn of(kind: &[u8], identity: &Identity, rest: &[&[u8]]) -> Self {
+        let Identity { root, data_uuid, version, typename, values, encoding: _ } = identity;
+        let mut bytes = Vec::with_capacity(256);
+        let named = [root, data_uuid, version, typename, values].map(String::as_bytes);
+        for field in [&FORMAT.to_le_bytes(), kind].iter().chain(&named).chain(rest) {
+            let length = u32::try_from(field.len()).expect("a field is short");
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(field);
+        }
+        Self(bytes)
+    }
+
+    /// A key as it was read from an entry.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+
+    /// As it is hashed and written.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Its fields; `None` if it is not made of whole ones.
+    pub(super) fn fields(&self) -> Option<Vec<&[u8]>> {
+        let (mut fields, mut rest) = (Vec::new(), self.0.as_slice());
+        while !rest.is_empty() {
+            let (length, behind) = rest.split_first_chunk::<4>()?;
+            let (field, left) = behind.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+            fields.push(field);
+            rest = left;
+        }
+        Some(fields)
+    }
+}

@@ -1,0 +1,4 @@
+mod damage;
+mod entries;
+mod sharing;
+mod support;
