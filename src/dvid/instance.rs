@@ -140,6 +140,8 @@ impl Instance {
         let answer = if self.voxels.grid_store {
             self.fetch_from_bucket(server, &request, blocks, &decode)
         } else {
+            // What is refused here says nothing about the server.
+            size_and_offset(self.grid, blocks, &self.path)?;
             self.fetch_once(server, &request, blocks, &decode).or_else(|error| match request.uncompressed() {
                 // Blocks of a form that this instance does not claim to have: the server knows it.
                 Some(request) if is_of_a_form(&error) => self.fetch_once(server, &request, blocks, &decode),
