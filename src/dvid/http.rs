@@ -123,8 +123,7 @@ impl Server {
 
     /// As [`get`](Self::get), into a buffer that is cleared first and used again.
     pub(super) fn get_into(&self, path_and_query: &str, limit: u64, body: &mut Vec<u8>) -> Result<(), Error> {
-        let ask = Ask { path: path_and_query, body: None, first_byte: self.shared.config.first_byte, limit };
-        self.ask_into(&ask, body)
+        self.ask_into(&Ask { path: path_and_query, body: None, first_byte: self.shared.config.first_byte, limit }, body)
     }
 
     /// As [`get_into`](Self::get_into), for a request with limits or a body of its own.
@@ -166,7 +165,9 @@ impl Server {
         {
             response = self.send_once(ask, Some(&newer))?;
         }
-        if response.status().as_u16() == 200 { Ok(response) } else { Err(self.refusal(ask, response)) }
+        let status = response.status().as_u16();
+        self.shared.token.note(!matches!(status, 401 | 403));
+        if status == 200 { Ok(response) } else { Err(self.refusal(ask, response)) }
     }
 
     fn send_once(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Response<Body>, Error> {
@@ -210,7 +211,9 @@ impl Server {
         response: Response<Body>,
         receive: impl FnOnce(&mut dyn Read, Option<u64>) -> io::Result<()>,
     ) -> Result<u64, Error> {
-        let error = |kind, code, detail: String| Error::new(kind, ask.path).with_code(code).with_detail(detail);
+        let error = |kind, code, detail: String| {
+            Error::new(kind, ask.path).with_code(code).with_detail(self.shared.token.redacted(&detail))
+        };
         let header = |name: &str| Some(String::from_utf8_lossy(response.headers().get(name)?.as_bytes()).into_owned());
         let framing = framing(response.version() == Version::HTTP_11, header)
             .map_err(|(code, detail)| error(ErrorKind::Malformed, code, words_of(detail.as_bytes())))?;
@@ -223,7 +226,7 @@ impl Server {
         let mut counted = self.paced(&mut body).take(ask.limit + 1);
         receive(&mut counted, length).map_err(|cause| {
             let (kind, code) = kind_of_body_error(&cause);
-            error(kind, code, self.shared.token.redacted(&cause.to_string()))
+            error(kind, code, cause.to_string())
         })?;
         let received = ask.limit + 1 - counted.limit();
         if received > ask.limit {
@@ -252,12 +255,11 @@ impl Server {
         let longest = self.shared.config.longest_retry_after;
         let retry_after = header(header::RETRY_AFTER).and_then(retry_after).map(|asked| asked.min(longest));
         let target = header(header::LOCATION).map(|location| format!("to {location}"));
-        let mut words = vec![];
-        let mut body = response.into_body();
+        let (mut words, mut body) = (vec![], response.into_body());
         // Words that do not come are no reason for another error.
         let _ = self.paced(&mut body).take(ERROR_BODY_LIMIT).read_to_end(&mut words);
-        let words = self.shared.token.redacted(&String::from_utf8_lossy(&words));
-        let detail = words_of(target.map_or(words, |target| self.shared.token.redacted(&target)).as_bytes());
+        let words = target.unwrap_or_else(|| String::from_utf8_lossy(&words).into_owned());
+        let detail = words_of(self.shared.token.redacted(&words).as_bytes());
         let error = Error::new(kind, ask.path).with_retry_after(retry_after);
         if detail.is_empty() { error } else { error.with_detail(detail) }
     }

@@ -1,6 +1,7 @@
 //! The program as a whole: mounted, read, cut off, killed; and the rules of this repository.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)] // a test that cannot go on fails; it tells what it saw
 
+mod auth;
 mod check;
 mod daemon;
 mod disk_cache;

@@ -123,7 +123,7 @@ fn a_killed_reader_is_gone_at_once() {
     }
     assert_eq!(mounted.counter("failed_reads"), 0, "a killed reader is no failed read");
     assert!(demo.fault_hits(0) > 0);
-    assert!(mounted.log().contains("code=\"reader_killed\""), "H2");
+    mounted.wait_for_code("reader_killed");
     survival::report("H1", 0);
     survival::report("H2", 0);
 }

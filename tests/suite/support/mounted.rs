@@ -220,6 +220,16 @@ impl Mounted {
         self.scratch.path().join("log")
     }
 
+    /// Waits until the daemon has logged a code: lines are written by a thread of their own.
+    #[track_caller]
+    pub fn wait_for_code(&self, code: &str) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !self.log().contains(&format!("code=\"{code}\"")) {
+            assert!(Instant::now() < end, "no {code} in the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The daemon's process.
     pub fn pid(&self) -> u32 {
         self.child.id()

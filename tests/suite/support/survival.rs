@@ -41,9 +41,14 @@ impl Survival {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.check_threads_and_files(mounted);
-        let log = self.log(mounted);
-        let told = codes.is_empty() || codes.iter().any(|code| log.contains(&format!("code=\"{code}\"")));
-        assert!(told, "{id}: none of {codes:?} in the log:\n{log}");
+        // Lines are written by a thread of their own.
+        let is_told =
+            |log: &str| codes.is_empty() || codes.iter().any(|code| log.contains(&format!("code=\"{code}\"")));
+        let end = Instant::now() + Duration::from_secs(2);
+        while !is_told(&self.log(mounted)) {
+            assert!(Instant::now() < end, "{id}: none of {codes:?} in the log:\n{}", self.log(mounted));
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The same, and reports the fault as survived.
