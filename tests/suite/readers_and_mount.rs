@@ -497,6 +497,25 @@ fn who_walks_the_tree_fetches_nothing_and_grows_nothing() {
     survival.end(&mut mounted, 65_536, &[], 0);
 }
 
+/// `/dev/fuse` as udev makes it: everybody may open it. A machine without udev has it for root alone.
+struct DeviceForAll(fs::Permissions);
+
+impl DeviceForAll {
+    const PATH: &str = "/dev/fuse";
+
+    fn new() -> Self {
+        let before = fs::metadata(Self::PATH).unwrap().permissions();
+        fs::set_permissions(Self::PATH, fs::Permissions::from_mode(0o666)).unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for DeviceForAll {
+    fn drop(&mut self) {
+        let _ = fs::set_permissions(Self::PATH, self.0.clone());
+    }
+}
+
 #[test]
 fn nobody_else_may_read() {
     if !can_mount() {
@@ -537,6 +556,7 @@ fn nobody_else_may_read() {
     survival.check(&mut mounted, n_denied, &[]);
 
     // And not root, where an ordinary user has mounted.
+    let _device = DeviceForAll::new();
     let place = Scratch::new();
     open(&place.path(), 0o755);
     nix::unistd::chown(&place.mountpoint(), Some(65534.into()), Some(65534.into())).unwrap();
