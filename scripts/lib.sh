@@ -38,7 +38,17 @@ need_readers() {
     command -v pngcheck >/dev/null || missing+=(pngcheck)
     command -v tiffinfo >/dev/null || missing+=(libtiff-tools)
     command -v h5dump >/dev/null || missing+=(hdf5-tools)
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
     install_missing "${missing[@]}"
+}
+
+# Readers in other languages: a program of the crate zarrs, and a script of h5wasm for node.
+make_programs() {
+    local home=$target/h5wasm
+    cargo build -q --release --locked --manifest-path tests/readers/zarrs/Cargo.toml --target-dir "$target/zarrs" || return 1
+    mkdir -p "$home" && cp tests/readers/h5wasm/{package.json,package-lock.json,read.mjs} "$home/" || return 1
+    npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$home"
 }
 
 # The Python of an environment.
@@ -69,5 +79,5 @@ make_venvs() {
     done
 }
 
-export -f venv uv make_venvs install_missing need_readers
+export -f venv uv make_venvs make_programs install_missing need_readers
 export target

@@ -4,9 +4,11 @@
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Callable
 
 import formats as f
+import programs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,9 @@ ZARR3 = [
     Reader("zarr 3", "volume-c256.zarr", f.zarr_python("volume-c256.zarr")),
     Reader("zarr 3", "volume-v3.zarr", f.zarr_python("volume-v3.zarr")),
     Reader("zarrs-python", "volume-v3.zarr", f.zarrs_python),
+    Reader("zarrs", "volume.zarr", programs.zarrs("volume.zarr")),
+    Reader("zarrs", "volume-c256.zarr", programs.zarrs("volume-c256.zarr")),
+    Reader("zarrs", "volume-v3.zarr", programs.zarrs("volume-v3.zarr")),
     Reader("TensorStore", "volume-c256.zarr", f.tensorstore_of("zarr", "volume-c256.zarr")),
     Reader("TensorStore", "volume-v3.zarr", f.tensorstore_of("zarr3", "volume-v3.zarr")),
     Reader("TensorStore", "volume.n5", f.tensorstore_of("n5", "volume.n5")),
@@ -52,6 +57,7 @@ ZARR3 = [
     Reader("webknossos", "datasource-properties.json", f.webknossos_layer, exact=True, channels=False, whole=True),
     Reader("h5py", "volume.h5", f.h5py_file),
     Reader("netCDF4", "volume.h5", f.netcdf4_file),
+    Reader("h5wasm", "volume.h5", programs.h5wasm),
     Reader("numpy load", "flat", f.npy_file(None), exact=True, whole=True),
     Reader("numpy mmap", "flat", f.npy_file("r"), exact=True),
     Reader("numpy raw", "flat", f.raw_memmap, exact=True),
@@ -98,18 +104,30 @@ PACKAGES = {
 }  # fmt: skip
 
 
+def program_versions():
+    """The pinned libraries behind programs of other languages."""
+    import json
+    import tomllib
+
+    here = Path(__file__).parent
+    crates = tomllib.loads((here / "zarrs" / "Cargo.lock").read_text())["package"]
+    (zarrs,) = (crate["version"] for crate in crates if crate["name"] == "zarrs")
+    h5wasm = json.loads((here / "h5wasm" / "package-lock.json").read_text())["packages"]["node_modules/h5wasm"]["version"]
+    return {"zarrs": f"crate zarrs {zarrs}", "h5wasm": f"h5wasm {h5wasm} (node)"}
+
+
 def table():
     """The readers as docs/readers.md lists them: layout, reader, version, what it reads."""
-    from pathlib import Path
-
+    of_programs = program_versions()
     lines = ["| layout | reader | package | dtypes | rgba8 |", "|---|---|---|---|---|"]
     for environment, readers in (("zarr3", ZARR3), ("zarr2", ZARR2)):
         wanted = Path(__file__).with_name(f"requirements-{environment}.txt").read_text().splitlines()
         pins = dict(line.split("==", 1) for line in wanted if "==" in line)
         for reader in readers:
-            package = PACKAGES[reader.name.split()[0]]
+            package = PACKAGES.get(reader.name.split()[0])
+            version = of_programs[reader.name] if reader.name in of_programs else f"{package} {pins[package]}"
             dtypes = ", ".join(reader.dtypes) or "all"
-            lines.append(f"| `{reader.layout}` | {reader.name} | {package} {pins[package]} | {dtypes} | {'yes' if reader.channels else 'no'} |")
+            lines.append(f"| `{reader.layout}` | {reader.name} | {version} | {dtypes} | {'yes' if reader.channels else 'no'} |")
     return "\n".join([*lines[:2], *sorted(lines[2:])]) + "\n"
 
 
