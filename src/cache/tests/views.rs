@@ -80,7 +80,8 @@ fn patience_ends_for_a_mapping_too() {
 #[test]
 fn a_read_whose_view_becomes_unready_under_it_has_it_made_ready_again() {
     let fake = Fake { maps_here: false, ..Fake::new() };
-    let setup = Setup::new(quick(), fake);
+    // One request at a time: the fake takes none that was on its way when the view became unready.
+    let setup = Setup::new(CacheConfig { max_connections: 1, most_connections: 1, ..quick() }, fake);
     let restarted = Arc::clone(&setup.fake);
     // The fake refuses to be asked for bodies that are not ready, so a mere repetition fails.
     setup.fake.set_script(move |number, _| {
