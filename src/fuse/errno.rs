@@ -18,6 +18,7 @@ pub(super) fn errno_of(error: &vfs::Error) -> Errno {
         vfs::Error::NotADirectory => Errno::ENOTDIR,
         vfs::Error::IsADirectory => Errno::EISDIR,
         vfs::Error::TooManyNames { .. } => Errno::EFBIG,
+        vfs::Error::ReadOnly => Errno::EROFS,
         vfs::Error::ReaderKilled => Errno::EINTR,
         // EIO whatever the cause: EACCES or ESTALE of a lookup would read as a fact about the name.
         vfs::Error::LookupFailed { .. } | vfs::Error::ShuttingDown => Errno::EIO,
@@ -90,6 +91,7 @@ mod tests {
             (vfs::Error::NotADirectory, libc::ENOTDIR),
             (vfs::Error::IsADirectory, libc::EISDIR),
             (vfs::Error::TooManyNames { n_names: 1 << 30 }, libc::EFBIG),
+            (vfs::Error::ReadOnly, libc::EROFS),
             (vfs::Error::ReaderKilled, libc::EINTR),
             (vfs::Error::ShuttingDown, libc::EIO),
             (read(wrong_length()), libc::EIO),

@@ -26,6 +26,9 @@ pub enum Error {
         /// How many there are.
         n_names: u64,
     },
+    /// A file is opened to be written. The kernel refuses that by itself, unless somebody has mounted again for writing.
+    #[error("nothing can be written here")]
+    ReadOnly,
     /// Nobody waits for the answer any more.
     #[error("the reader was killed")]
     ReaderKilled,
@@ -64,6 +67,7 @@ impl Error {
             Self::LookupFailed { source, .. } | Self::Array { source, .. } => source.code(),
             Self::ReaderKilled => "reader_killed",
             Self::ShuttingDown => "shutdown",
+            Self::ReadOnly => "read_only",
             Self::NoSuchName | Self::NameTooLong | Self::NotADirectory | Self::IsADirectory => "no_such_name",
             Self::NoSuchInode(_) => "no_such_inode",
             Self::TooManyNames { .. } => "too_many_names",

@@ -18,5 +18,6 @@ mod outages;
 mod panics;
 mod precomputed;
 mod readers_and_mount;
+mod ro_matrix;
 mod semantics;
 mod support;
