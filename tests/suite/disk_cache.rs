@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use dvidfs::demo::{Dataset, Demo, DemoOptions, InstanceSpec, lasting_port};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
 use crate::support::caches::{Caches, compare, demo_of, disk_stats, wait_until_written, wanted};
@@ -79,6 +80,33 @@ fn a_remount_with_a_warm_cache_asks_for_no_block_and_gives_right_bytes() {
     assert_eq!(compare(&wanted(&second, &demo, &EXACT)), bytes);
     assert_eq!(second.counter("dvid_fetched_blocks"), 0);
     assert_eq!(second.counter("disk_corrupt_entries"), 0);
+}
+
+/// F10: what was kept of one server is nothing to another one at the same address, though name, node and shape agree.
+#[test]
+fn another_server_at_the_same_address_gets_nothing_of_the_first_ones_cache() {
+    if !can_mount() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(120));
+    let (port, caches) = (lasting_port().unwrap(), Caches::new());
+    let start = |dataset| Demo::start(DemoOptions { dataset, port: Some(port), ..DemoOptions::default() }).unwrap();
+    let first = start(Dataset::test().only(&["gray"]));
+    let mounted = caches.mount(&first, &[]);
+    compare(&wanted(&mounted, &first, &["gray"]));
+    wait_until_written(&mounted);
+    drop((mounted, first));
+    let n_kept = caches.files().len();
+    assert!(n_kept > 0);
+    let change = |spec: &mut InstanceSpec| (spec.edition, spec.incarnation) = (1, 1);
+    let other = start(Dataset::test().only(&["gray"]).with("gray", change));
+    let mut mounted = caches.mount(&other, &[]);
+    let survival = Survival::begin("F10", &mounted);
+    let bytes = compare(&wanted(&mounted, &other, &["gray"]));
+    assert_eq!(mounted.counter("disk_hit_blocks"), 0);
+    wait_until_written(&mounted);
+    assert_eq!(caches.files().len(), 2 * n_kept, "each has entries of its own");
+    survival.end(&mut mounted, n_kept as u64, &[], bytes);
 }
 
 /// J24, F5: of an open node, or of an instance without versions, nothing is kept.
