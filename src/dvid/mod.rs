@@ -33,6 +33,7 @@ mod token;
 mod gate;
 mod instance;
 mod kept;
+mod kept_mapping;
 mod mapping;
 mod request;
 
@@ -53,6 +54,7 @@ pub use http_config::HttpConfig;
 pub use info::{InstanceInfo, InstanceKind, NoVoxels, VoxelInfo};
 pub use instance::Instance;
 pub use kept::{Identity, KeepBlocks, Received};
+pub use kept_mapping::KeptMapping;
 pub use label_block::LabelBlock;
 pub use node::{Node, NodeOptions, fetch_info};
 pub use open_error::{OpenError, TokenText};
