@@ -18,6 +18,8 @@ need_tools() {
     local missing=()
     command -v fusermount3 >/dev/null || missing+=(fuse3)
     command -v git >/dev/null || missing+=(git)
+    command -v ip >/dev/null && command -v tc >/dev/null || missing+=(iproute2)
+    command -v nft >/dev/null || missing+=(nftables)
     command -v unshare >/dev/null || missing+=(util-linux)
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
     command -v rsync >/dev/null || missing+=(rsync)

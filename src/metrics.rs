@@ -1,8 +1,9 @@
 //! What this program counts, and how it prints. Passed as `Arc<Metrics>`, never a global.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 macro_rules! counters {
     ($($variant:ident $name:literal $doc:literal,)*) => {
@@ -41,17 +42,23 @@ counters! {
     KilledReads "killed_reads" "Reads that were answered EINTR because their reader was killed or had ended.",
     FailedReads "failed_reads" "Reads that were answered with an error.",
     Panics "panics" "Panics caught in a handler or in a fetch.",
+    IdentityChanges "identity_changes" "Instances of which the server was found to hold other data under the same name.",
 }
+
+/// What nobody may miss, however long ago it was: what [`Metrics::happened`] counts.
+const EVENTS: [Counter; 3] = [Counter::FailedReads, Counter::Panics, Counter::IdentityChanges];
 
 /// The counters of one mount.
 #[derive(Debug)]
 pub struct Metrics {
     values: Vec<AtomicU64>,
+    /// When each of [`EVENTS`] happened first and last, in milliseconds since 1970; 0: never.
+    times: [(AtomicU64, AtomicU64); EVENTS.len()],
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { values: COUNTERS.iter().map(|_| AtomicU64::new(0)).collect() }
+        Self { values: COUNTERS.iter().map(|_| AtomicU64::new(0)).collect(), times: Default::default() }
     }
 }
 
@@ -64,6 +71,36 @@ impl Metrics {
     /// Adds one to a counter.
     pub fn count(&self, counter: Counter) {
         self.add(counter, 1);
+    }
+
+    /// Adds one to a counter of events, and remembers when. The time of the last one never goes back, whatever the clock does.
+    pub fn happened(&self, counter: Counter) {
+        if let Some(at) = EVENTS.iter().position(|&event| event == counter) {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1);
+            let (first, last) = &self.times[at];
+            // Whoever comes second finds it set.
+            let _ = first.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+            last.fetch_max(now, Ordering::Relaxed);
+        }
+        // After its time: who sees the count must also see when.
+        self.values[counter as usize].fetch_add(1, Ordering::Release);
+    }
+
+    /// Each kind of event: how many there were, and when the first and the last (seconds since 1970; null: never).
+    #[must_use]
+    pub fn events_to_json(&self) -> Map<String, Value> {
+        let seconds = |time: &AtomicU64| match time.load(Ordering::Relaxed) {
+            0 => Value::Null,
+            #[allow(clippy::cast_precision_loss)] // milliseconds of this age are exact in an f64
+            millis => (millis as f64 / 1000.0).into(),
+        };
+        let event = |(&counter, (first, last)): (&Counter, &(AtomicU64, AtomicU64))| {
+            let n = self.values[counter as usize].load(Ordering::Acquire);
+            let name = COUNTERS[counter as usize].1;
+            (name.to_owned(), json!({"n": n, "first": seconds(first), "last": seconds(last)}))
+        };
+        EVENTS.iter().zip(&self.times).map(event).collect()
     }
 
     /// Sets a counter that is a level rather than a sum.
@@ -95,13 +132,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn events_tell_when_they_were() {
+        let metrics = Metrics::default();
+        assert_eq!(metrics.events_to_json()["panics"], json!({"n": 0, "first": null, "last": null}));
+        metrics.happened(Counter::Panics);
+        let first = metrics.events_to_json()["panics"].clone();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        metrics.happened(Counter::Panics);
+        let event = metrics.events_to_json()["panics"].clone();
+        assert_eq!((event["n"].as_u64(), metrics.get(Counter::Panics)), (Some(2), 2));
+        assert_eq!(event["first"], first["first"]);
+        assert!(event["last"].as_f64() > event["first"].as_f64() && event["first"].as_f64() > Some(1.5e9), "{event}");
+        assert_eq!(metrics.events_to_json()["failed_reads"]["n"], 0);
+    }
+
+    #[test]
     fn every_counter_has_its_own_place() {
         let metrics = Metrics::default();
         for (index, &(counter, name)) in COUNTERS.iter().enumerate() {
             assert_eq!(counter as usize, index, "{name}");
             metrics.add(counter, index as u64 + 1);
         }
-        assert_eq!(metrics.to_json()["panics"], COUNTERS.len());
+        assert_eq!(metrics.to_json()[COUNTERS[COUNTERS.len() - 1].1], COUNTERS.len());
         assert!(metrics.to_prometheus().contains("dvidfs_cache_hit_blocks 1\n"));
     }
 }

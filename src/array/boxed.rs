@@ -104,6 +104,10 @@ impl ReadVoxels for BoxedArray {
         self.base.freshness()
     }
 
+    fn became_lasting(&self) -> bool {
+        self.base.became_lasting()
+    }
+
     fn read_bytes(&self, wanted: VoxelBytes, then: ThenBytes) {
         if wanted.level != 0 {
             return then(Err(Error::NoSuchScale(self.spec.finest)));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::{Builder, ScopedJoinHandle};
 
 use serde_json::{Map, Value};
 
@@ -167,9 +168,16 @@ fn probe_all(
         probe.map(|probe| (index, probe)).map_err(|source| (index, source))
     };
     let shares = wanted.chunks(wanted.len().div_ceil(PROBE_THREADS).max(1));
-    let results: Vec<Result<Vec<_>, _>> = std::thread::scope(|scope| {
-        let handles: Vec<_> = shares.map(|share| scope.spawn(|| share.iter().map(probe).collect())).collect();
-        handles.into_iter().map(|handle| handle.join().expect("panics are caught within")).collect()
+    let share_of = &|share: &[_]| share.iter().map(probe).collect::<Result<Vec<_>, _>>();
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let start = |share| (share, Builder::new().spawn_scoped(scope, move || share_of(share)));
+        let handles: Vec<_> = shares.map(start).collect();
+        // Without a thread of its own a share is looked at by this one.
+        let joined = |(share, handle): (_, std::io::Result<ScopedJoinHandle<'_, _>>)| match handle {
+            Ok(handle) => handle.join().expect("panics are caught within"),
+            Err(_) => share_of(share),
+        };
+        handles.into_iter().map(joined).collect()
     });
     let mut probes = BTreeMap::new();
     for result in results {
@@ -179,6 +187,8 @@ fn probe_all(
     Ok(probes)
 }
 
+/// Text of metadata whose values are kept.
+const MAX_INFO_VALUES_BYTES: usize = 1 << 20;
 /// Probes are small requests; more at once would only queue at the server.
 const PROBE_THREADS: usize = 4;
 
@@ -227,7 +237,11 @@ fn no_array(node: &Node, info: &InstanceInfo, reason: &str) -> Entry {
     }
 }
 
+/// DVID's info as values: of one that is larger than any there is only the text, in `info`, for values are far larger.
 fn info_map(info: &InstanceInfo) -> Map<String, Value> {
+    if info.json.len() > MAX_INFO_VALUES_BYTES {
+        return Map::new();
+    }
     match serde_json::from_slice(&info.json) {
         Ok(Value::Object(map)) => map,
         Ok(_) | Err(_) => Map::new(),

@@ -45,6 +45,7 @@ pub(super) struct LevelBlocks {
 pub(super) struct Parts {
     pub(super) spec: ArraySpec,
     pub(super) source: Source,
+    /// How long its data stayed right as of the mount.
     pub(super) freshness: Freshness,
     pub(super) levels: Vec<LevelBlocks>,
     pub(super) cache: Arc<BlockCache>,
@@ -298,8 +299,14 @@ impl ReadVoxels for DvidArray {
         &self.parts.spec
     }
 
+    /// A file that the kernel keeps for ever must not hold what a sibling may change.
     fn freshness(&self) -> Freshness {
-        self.parts.freshness
+        let levels = self.parts.levels.iter().map(|level| self.parts.cache.freshness(level.source));
+        levels.into_iter().find(|&freshness| freshness != Freshness::Forever).unwrap_or(Freshness::Forever)
+    }
+
+    fn became_lasting(&self) -> bool {
+        self.parts.freshness != Freshness::Forever && self.freshness() == Freshness::Forever
     }
 
     fn read_bytes(&self, wanted: VoxelBytes, then: ThenBytes) {

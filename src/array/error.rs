@@ -98,7 +98,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Fetch { source, .. } => source.source.kind().code(),
+            Self::Fetch { source, .. } => source.code(),
             Self::OutOfBounds(_) | Self::TooLarge(_) | Self::WrongAxes { .. } | Self::NoSuchChannels { .. } => {
                 "out_of_bounds"
             }

@@ -50,8 +50,13 @@ pub trait ReadVoxels: Send + Sync + Debug {
     /// Levels, shapes, origins, chunks.
     fn spec(&self) -> &ArraySpec;
 
-    /// How long what is read stays right.
+    /// How long what is read now stays right.
     fn freshness(&self) -> Freshness;
+
+    /// Whether it lasts for ever only since some time after the mount: what somebody kept of it may be older than that.
+    fn became_lasting(&self) -> bool {
+        false
+    }
 
     /// Reads bytes of a dense file.
     ///

@@ -1,11 +1,12 @@
 //! The face of the cache.
 
+use std::io;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::dvid::FetchBlocks;
+use crate::dvid::{FetchBlocks, Freshness};
 use crate::geometry::{BlockBox, BlockIndex, Coordinate, Scale};
 use crate::metrics::Metrics;
 
@@ -34,36 +35,50 @@ impl BlockCache {
     /// If the system gives not even two threads.
     #[must_use]
     pub fn new(config: CacheConfig, metrics: Arc<Metrics>) -> Arc<Self> {
-        Self::with_disk(config, None, metrics)
+        Self::try_new(config, None, metrics).expect("the system gives two threads")
     }
 
-    /// The same with a disk behind the memory, if there is one: what never changes is kept there.
+    /// A cache and its threads: as many as there are connections, or as many as the system gives; with a disk behind the
+    /// memory, if there is one: what never changes is kept there.
     ///
-    /// # Panics
+    /// # Errors
     /// If the system gives not even two threads.
-    #[must_use]
-    pub fn with_disk(config: CacheConfig, disk: Option<Disk>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn try_new(config: CacheConfig, disk: Option<Disk>, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
         let engine = Arc::new(Engine::new(config, disk, metrics));
         let watcher = Arc::clone(&engine);
-        let ticker = threads::spawn(&engine, "ticker", move || ticker::watch(&watcher));
-        let mut threads = vec![ticker.expect("the system gives a thread")];
+        let cache = Arc::new(Self { engine, threads: Mutex::default() });
+        let engine = &cache.engine;
+        let mut threads = vec![threads::spawn(engine, "ticker", move || ticker::watch(&watcher))?];
+        let mut refused = None;
         for number in 0..engine.most_connections() {
-            let worker = Arc::clone(&engine);
-            match threads::spawn(&engine, &format!("fetch-{number}"), move || pool::work(&worker)) {
+            let worker = Arc::clone(engine);
+            match threads::spawn(engine, &format!("fetch-{number}"), move || pool::work(&worker)) {
                 Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    tracing::warn!(code = "few_threads", cause = %error, "fewer fetch threads than asked for")
-                }
+                Err(error) => refused = Some(error),
             }
         }
-        assert!(threads.len() > 1, "the system gives a fetch thread");
-        threads.extend(disk_threads(&engine));
-        Arc::new(Self { engine, threads: Mutex::new(threads) })
+        let n_fetching = threads.len() - 1;
+        threads.extend(disk_threads(engine));
+        *cache.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
+        match refused {
+            Some(error) if n_fetching == 0 => return Err(error),
+            Some(error) => {
+                tracing::warn!(code = "thread_limit", cause = %error, n_fetching, "fewer fetch threads than asked for");
+            }
+            None => {}
+        }
+        Ok(cache)
     }
 
     /// Makes a source of blocks known.
     pub fn add_source(&self, source: Arc<dyn FetchBlocks>) -> SourceId {
         self.engine.add_source(source)
+    }
+
+    /// How long what a source gives now stays right; no time at all if the cache does not know it.
+    #[must_use]
+    pub fn freshness(&self, source: SourceId) -> Freshness {
+        self.engine.source(source).map_or(Freshness::For(Duration::ZERO), |source| source.fetch.freshness())
     }
 
     /// Says which blocks of a source can hold data at a scale, so that nothing is fetched ahead beyond them.
@@ -93,7 +108,7 @@ impl BlockCache {
         self.get_many(request, Box::new(move |blocks| drop(sender.send(blocks))));
         receiver.recv().unwrap_or_else(|_| {
             let source = abandoned("the read was dropped");
-            Err(FetchError { source, scale, block, attempts: 0, waited: since.elapsed() })
+            Err(FetchError { source, scale, block, attempts: 0, waited: since.elapsed(), gave_up: false })
         })
     }
 
@@ -159,6 +174,7 @@ impl BlockCache {
             in_flight: state.running.len(),
             queued: state.flights.queue.len(),
             held_bytes: self.engine.memory.held_bytes(),
+            is_server_away: state.breaker.next_probe().is_some(),
         }
     }
 

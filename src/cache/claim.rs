@@ -1,7 +1,7 @@
 //! The duty of a fetch thread towards the blocks that it fetches: each lands or fails, whatever happens.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::dvid::{Block, Decision, Error, ErrorKind, Freshness, Received, decide, jitter};
 use crate::metrics::Counter;
@@ -21,6 +21,8 @@ pub(super) struct Claim<'a> {
     bytes: usize,
     number: u64,
     started: Instant,
+    /// How long an answer that began then stays right.
+    freshness: Freshness,
 }
 
 impl<'a> Claim<'a> {
@@ -32,12 +34,13 @@ impl<'a> Claim<'a> {
         number: u64,
         started: Instant,
     ) -> Self {
-        Self { engine, source, keys, bytes, number, started }
+        let freshness = source.fetch.freshness();
+        Self { engine, source, keys, bytes, number, started, freshness }
     }
 
     /// Hands each block to memory, and then to those who wait for it.
     pub(super) fn land(&mut self, blocks: Vec<(Block, Option<Received>)>) {
-        let expires = match self.source.fetch.freshness() {
+        let expires = match self.freshness {
             Freshness::Forever => None,
             Freshness::For(ttl) => Some(self.started + ttl),
         };
@@ -50,7 +53,8 @@ impl<'a> Claim<'a> {
         for (block, received) in blocks {
             let Some(&key) = self.keys.first() else { return };
             landing::land(self.engine, &self.source, key, &block, expires);
-            if let Some(received) = received {
+            // What began while it could still change is not kept.
+            if let Some(received) = received.filter(|_| self.freshness == Freshness::Forever) {
                 disk_queue::offer(self.engine, &self.source, key, received);
             }
             // Only now: until here it is a block that has not landed.
@@ -65,13 +69,17 @@ impl<'a> Claim<'a> {
         let is_unready = error.kind() == ErrorKind::MappingLoading
             && self.keys.first().is_some_and(|key| !self.source.fetch.is_ready(key.view));
         let keys = std::mem::take(&mut self.keys);
+        if let (ErrorKind::IdentityChanged, Some(key)) = (error.kind(), keys.first()) {
+            engine.memory.forget_source(key.source);
+        }
         let now = Instant::now();
         let error = Arc::new(error);
         let mut state = engine.lock();
         state.running.remove(&self.number);
         if is_away(error.kind()) {
             if state.breaker.unreachable(self.started) {
-                tracing::warn!(code = "breaker_open", cause = %error, "the server does not answer");
+                tracing::warn!(code = "server_lost", cause = %error, "the server does not answer");
+                tracing::info!(code = "breaker_open", "it is asked by one request at a time until it does");
             }
         } else if error.kind() != ErrorKind::Abandoned {
             answered(engine, &mut state);
@@ -110,7 +118,8 @@ impl Drop for Claim<'_> {
 /// The server answered. If it was away, everything that waited for it is asked for at once.
 pub(super) fn answered(engine: &Engine, state: &mut State) {
     if state.breaker.answered(Instant::now()) {
-        tracing::warn!(code = "breaker_closed", "the server answers again");
+        tracing::warn!(code = "server_back", "the server answers again");
+        tracing::info!(code = "breaker_closed", "all that waited for it is asked for");
         state.flights.wake_all(is_away);
         engine.work.notify_all();
         engine.watch.notify_all();
@@ -130,6 +139,7 @@ fn retry_or_fail(
     match decide(error, attempts, jitter()) {
         Decision::After(delay) => {
             engine.metrics.count(Counter::DvidRetriedRequests);
+            log_retry(key, error, attempts, delay);
             // One bad or slow block must not spoil its neighbours: each is asked for by itself.
             let is_split = n_blocks > 1 && may_be_one_block(error.kind());
             let until = (!is_split || error.kind() == ErrorKind::Timeout).then(|| now + delay);
@@ -138,6 +148,14 @@ fn retry_or_fail(
         }
         Decision::Stop => state.flights.fail(key, error, now, now + engine.config.failure_memory),
     }
+}
+
+fn log_retry(key: &BlockKey, error: &Error, attempt: u32, delay: Duration) {
+    let BlockKey { scale, block, .. } = key;
+    let is_connection = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::UnknownHost);
+    let code = if is_connection { "connect_retry" } else { error.code() };
+    let delay_ms = delay.as_millis();
+    tracing::debug!(target: "dvidfs", code, op = "retry", %scale, block = %block.0, attempt, delay_ms, cause = %error);
 }
 
 /// Whether a request for several blocks may have failed because of one of them.

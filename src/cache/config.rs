@@ -46,4 +46,6 @@ pub struct CacheStatus {
     pub queued: usize,
     /// Bytes of blocks in memory.
     pub held_bytes: usize,
+    /// The server did not answer when it was last asked.
+    pub is_server_away: bool,
 }

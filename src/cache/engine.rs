@@ -138,7 +138,7 @@ impl Engine {
     /// Runs a piece of work that is not ours: a panic in it is counted and becomes an error.
     pub(super) fn guarded<T>(&self, what: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-            self.metrics.count(Counter::Panics);
+            self.metrics.happened(Counter::Panics);
             tracing::error!(code = "panic", op = what, "a panic was caught");
             Err(Error::new(ErrorKind::Abandoned, what))
         })
@@ -158,7 +158,7 @@ impl Engine {
         }
         let then = read.into_then();
         if catch_unwind(AssertUnwindSafe(|| then(Err(error)))).is_err() {
-            self.metrics.count(Counter::Panics);
+            self.metrics.happened(Counter::Panics);
         }
     }
 }

@@ -11,7 +11,7 @@ mod on_disk;
 mod preparations;
 
 use super::failures::Failures;
-use super::key::{BlockKey, SourceId};
+use super::key::{BlockKey, FetchError, SourceId};
 use super::queue::{DiskPlace, Place, Queue};
 use super::read::{Failed, Read};
 
@@ -355,7 +355,7 @@ impl Flights {
                 Error::new(ErrorKind::Timeout, "blocks").with_detail("patience ended before the server answered");
             (awaited, Arc::new(error), 0)
         });
-        let told = read.error(slot, source, attempts, now);
+        let told = FetchError { gave_up: true, ..read.error(slot, source, attempts, now) };
         (read, told)
     }
 

@@ -74,6 +74,8 @@ pub struct FetchError {
     pub attempts: u32,
     /// How long the read waited.
     pub waited: Duration,
+    /// Whether patience ended: the block itself would be asked for again.
+    pub gave_up: bool,
 }
 
 impl FetchError {
@@ -81,6 +83,12 @@ impl FetchError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.source.kind()
+    }
+
+    /// The code in log lines and in `errors.jsonl`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        if self.gave_up { "gave_up" } else { self.source.code() }
     }
 }
 

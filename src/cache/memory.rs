@@ -12,7 +12,7 @@ use crate::dvid::Block;
 use crate::metrics::{Counter, Metrics};
 use crate::voxels::Volume;
 
-use super::key::BlockKey;
+use super::key::{BlockKey, SourceId};
 
 /// What an entry costs beside its voxels: key, links and its place in the table, rounded up.
 pub(super) const ENTRY_BYTES: usize = 192;
@@ -149,6 +149,16 @@ impl Memory {
         fits
     }
 
+    /// Forgets all blocks of a source, whoever holds some of them.
+    pub(super) fn forget_source(&self, source: SourceId) {
+        let mut tiers = self.lock();
+        let stored = tiers.stored.take_all(|key| key.source == source);
+        let decoded = tiers.decoded.take_all(|key| key.source == source);
+        self.metrics.set(Counter::CacheHeldBytes, tiers.held() as u64);
+        drop(tiers);
+        drop((stored, decoded));
+    }
+
     /// Bytes of all entries.
     pub(super) fn held_bytes(&self) -> usize {
         self.lock().held()
@@ -239,6 +249,13 @@ impl<T> Tier<T> {
         let old = self.entries.put(key, entry)?;
         self.bytes -= old.bytes;
         Some(old.value)
+    }
+
+    fn take_all(&mut self, is_meant: impl Fn(&BlockKey) -> bool) -> Vec<T> {
+        let keys: Vec<_> = self.entries.iter().map(|(&key, _)| key).filter(is_meant).collect();
+        let entries: Vec<_> = keys.iter().filter_map(|key| self.entries.pop(key)).collect();
+        self.bytes -= entries.iter().map(|entry| entry.bytes).sum::<usize>();
+        entries.into_iter().map(|entry| entry.value).collect()
     }
 
     fn forget_oldest(&mut self, clock: u64, is_held: impl Fn(&T) -> bool) -> Option<T> {

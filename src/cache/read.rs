@@ -87,7 +87,14 @@ impl Read {
     /// The error that this read is given because of a slot.
     pub(super) fn error(&self, slot: usize, source: Arc<Error>, attempts: u32, now: Instant) -> FetchError {
         let waited = now.saturating_duration_since(self.since);
-        FetchError { source, scale: self.request.scale, block: self.request.blocks[slot], attempts, waited }
+        FetchError {
+            source,
+            scale: self.request.scale,
+            block: self.request.blocks[slot],
+            attempts,
+            waited,
+            gave_up: false,
+        }
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) fn begin(engine: &Arc<Engine>, request: BlockRequest, then: Then) {
     let Some(source) = engine.source(request.source) else {
         let block = request.blocks.first().copied().unwrap_or(BlockIndex(Coordinate::ZERO));
         let source = abandoned("the cache does not know this source");
-        let error = FetchError { source, scale: request.scale, block, attempts: 0, waited: Duration::ZERO };
+        let error =
+            FetchError { source, scale: request.scale, block, attempts: 0, waited: Duration::ZERO, gave_up: false };
         return then(Err(error));
     };
     let deadline = Some(engine.config.patience).filter(|patience| !patience.is_zero()).map(|patience| now + patience);
@@ -99,8 +100,13 @@ fn advance_on(engine: &Arc<Engine>, mut read: Read, thread: Thread) {
 /// Takes what is in memory, decoding where that is needed. Whether the view can be decoded now.
 fn gather(engine: &Engine, read: &mut Read) -> Result<bool, (usize, Error)> {
     let source = read.source.clone();
+    let is_trusted = source.fetch.is_trusted().map_err(|error| (0, error))?;
     let as_of = read.as_of(Instant::now());
     let mut is_ready = source.fetch.is_ready(read.request.view);
+    if !is_trusted {
+        // Its next fetch tells whether it still is what it was.
+        return Ok(is_ready);
+    }
     for slot in 0..read.slots.len() {
         if read.slots[slot].is_some() {
             continue;
@@ -166,6 +172,7 @@ fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
     }
     let mut wanted = Vec::new();
     let as_of = read.as_of(now);
+    let is_trusted = source.fetch.is_trusted().unwrap_or(false);
     let missing: Vec<_> = read.missing().filter(|_| fetches).collect();
     for slot in missing {
         let key = read.stored_key(slot);
@@ -173,7 +180,7 @@ fn park(engine: &Arc<Engine>, read: Read, is_ready: bool) -> Parked {
             let error = read.error(slot, error, attempts, now);
             return Parked::Failed(read, error);
         }
-        if state.flights.is_flying(&key) || !engine.memory.has_stored(&key, as_of) {
+        if !is_trusted || state.flights.is_flying(&key) || !engine.memory.has_stored(&key, as_of) {
             wanted.push(slot);
         }
     }
@@ -210,7 +217,7 @@ fn answer(engine: &Engine, read: Read, thread: Thread) {
         Thread::Caller => then(Ok(blocks)),
         Thread::Own => {
             if catch_unwind(AssertUnwindSafe(|| then(Ok(blocks)))).is_err() {
-                engine.metrics.count(Counter::Panics);
+                engine.metrics.happened(Counter::Panics);
             }
         }
     }

@@ -20,8 +20,12 @@ pub(super) fn watch(engine: &Arc<Engine>) {
             return;
         }
         let now = Instant::now();
-        if note_slow(&mut state, now, engine.config.slow_fetch) > 0 {
+        let n_slow = note_slow(&mut state, now, engine.config.slow_fetch);
+        if n_slow > 0 {
             engine.work.notify_all();
+            drop(state);
+            tracing::info!(code = "slow_server", requests = n_slow, "requests take long: others get more connections");
+            continue;
         }
         if disk_queue::take_back_late(engine, &mut state, now) {
             engine.work.notify_all();

@@ -10,13 +10,17 @@ use crate::geometry::VoxelBox;
 
 use super::failure::Failure;
 use super::memory::{default_memory, memory};
-use super::values::{duration, extents, size, volume};
+use super::values::{duration, extents, volume};
 
 mod cache;
+mod check;
 mod layouts;
+mod place;
 
 pub(super) use cache::{CacheArgs, CacheCommand, CachePlace, CacheWhat};
+pub(super) use check::CheckArgs;
 pub(super) use layouts::LayoutArgs;
+pub(super) use place::PlaceArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,23 +28,24 @@ Examples:
   dvidfs http://dvid.example.org:8000/28841c:master /mnt/brain    mount the head of branch master
   ls /mnt/brain; cat /mnt/brain/README.txt                what is there and how to open it
   dvidfs info http://dvid.example.org:8000/28841c         what a node holds, without mounting
+  dvidfs check /mnt/brain --since 2h                      whether a read has failed: the last line of a job
   dvidfs umount /mnt/brain                                unmount
   dvidfs cache ls                                         what is kept on disk of locked nodes
 
 SOURCE is http(s)://HOST[:PORT]/UUID[:BRANCH]; the first letters of a UUID are enough.
 All options of a command: `dvidfs mount --help`, `dvidfs umount --help`, and so on.
-Exit codes: 0 success, 1 wrong use or refused credentials, 2 this machine cannot mount, 32 server, node or mount.";
+Exit codes: 0 success, 1 wrong use, refused credentials or failed reads, 2 this machine cannot mount, 32 server, node or mount.";
 
 /// Commands that may stand first; anything else means `mount`.
-const COMMANDS: [&str; 11] =
-    ["mount", "umount", "unmount", "info", "cache", "demo", "help", "-h", "--help", "-V", "--version"];
+const COMMANDS: [&str; 12] =
+    ["mount", "umount", "unmount", "check", "info", "cache", "demo", "help", "-h", "--help", "-V", "--version"];
 
 #[derive(Debug, Parser)]
 #[command(
     name = "dvidfs",
     version,
     about = "Mounts one node of a DVID server as a read-only directory tree of array files",
-    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs info SOURCE\n       dvidfs cache ls|verify|clear\n       dvidfs demo DIR",
+    override_usage = "dvidfs [mount] [OPTIONS] SOURCE DIR\n       dvidfs umount DIR\n       dvidfs check DIR\n       dvidfs info SOURCE\n       dvidfs cache ls|verify|clear\n       dvidfs demo DIR",
     after_help = EXAMPLES
 )]
 struct CommandLine {
@@ -58,6 +63,8 @@ pub(super) enum Command {
     /// Unmount a directory, also one whose daemon has died
     #[command(alias = "unmount")]
     Umount(UmountArgs),
+    /// Whether every read of a mount went well: exit code 0 if so, 1 if not, 32 if it is no live mount
+    Check(CheckArgs),
     /// Print what a node holds, without mounting it
     Info(InfoArgs),
     /// See, check or remove what is kept on disk
@@ -83,36 +90,6 @@ pub(super) struct MountArgs {
     pub(super) cache: CacheArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
-}
-
-/// How the mount is made.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Mount")]
-pub(super) struct PlaceArgs {
-    /// Stay in front instead of becoming a daemon; Ctrl-C unmounts
-    #[arg(short, long)]
-    pub(super) foreground: bool,
-    /// Let other users read the mount, too
-    #[arg(long)]
-    pub(super) allow_other: bool,
-    /// Take away a dead dvidfs mount at the same directory first
-    #[arg(long)]
-    pub(super) replace: bool,
-    /// Name of the mount in the list of mounts [default: the SOURCE]
-    #[arg(long, value_name = "NAME")]
-    pub(super) fsname: Option<String>,
-    /// How far ahead the kernel reads a file; only root can set it
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1M")]
-    pub(super) read_ahead: usize,
-    /// Threads that answer the kernel
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
-    pub(super) threads: u8,
-    /// Options as in fstab: ro, allow_other, fsname=NAME
-    #[arg(short = 'o', value_name = "OPT,...", value_delimiter = ',')]
-    options: Vec<String>,
-    /// Set in the process that becomes the daemon
-    #[arg(long, hide = true)]
-    pub(super) daemon_child: bool,
 }
 
 /// How the server is read.
@@ -149,6 +126,16 @@ pub(super) struct ServerArgs {
     /// Send the token over plain http to another machine
     #[arg(long)]
     pub(super) insecure_token: bool,
+    /// Believe only servers whose certificate was signed by an authority in this file (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) cacert: Option<PathBuf>,
+    /// Fetch one block of N a second time by another endpoint and compare, where no checksum tells that bits were
+    /// flipped on the way; 0: none
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) verify: u32,
+    /// A repo with more instances is not mounted
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(super) max_instances: u32,
     /// Fetch nothing before it is asked for
     #[arg(long)]
     pub(super) no_prefetch: bool,
@@ -262,7 +249,7 @@ pub(super) fn words() -> Result<Words, Failure> {
         }
         Command::Info(args) => (&mut args.server, &mut args.log),
         Command::Demo(args) => (&mut args.server, &mut args.log),
-        Command::Umount(_) => return Ok(Words::Do(command, again)),
+        Command::Umount(_) | Command::Check(_) => return Ok(Words::Do(command, again)),
     };
     if server.token_file.is_none() {
         server.token_file = environment("DVID_TOKEN_FILE").map(PathBuf::from);
@@ -292,7 +279,7 @@ fn parse(mut words: Vec<OsString>) -> Result<Words, Failure> {
                     place.apply_options()?;
                     layouts.check()?;
                 }
-                Command::Umount(_) | Command::Info(_) | Command::Cache(_) => {}
+                Command::Umount(_) | Command::Check(_) | Command::Info(_) | Command::Cache(_) => {}
             }
             Ok(Words::Do(Box::new(command), words))
         }
@@ -313,54 +300,6 @@ fn usage_failure(error: &clap::Error, words: &[OsString]) -> Failure {
     let command = words.first().and_then(|word| word.to_str()).filter(|word| !word.starts_with('-')).unwrap_or("mount");
     let said = paragraph.trim_start_matches("error: ").trim_end();
     Failure::usage(format!("{said}: try `dvidfs {command} --help`"))
-}
-
-impl PlaceArgs {
-    /// Options that `/etc/fstab` and habit put behind `-o`.
-    fn apply_options(&mut self) -> Result<(), Failure> {
-        for option in std::mem::take(&mut self.options) {
-            let (name, value) = option.split_once('=').unwrap_or((&option, ""));
-            match name {
-                "allow_other" => self.allow_other = true,
-                "fsname" if !value.is_empty() => self.fsname = Some(value.to_owned()),
-                // What this mount is anyway, or what speaks to mount(8) alone.
-                ""
-                | "ro"
-                | "rw"
-                | "nosuid"
-                | "nodev"
-                | "noexec"
-                | "noatime"
-                | "nodiratime"
-                | "relatime"
-                | "default_permissions"
-                | "defaults"
-                | "async"
-                | "auto"
-                | "noauto"
-                | "user"
-                | "users"
-                | "nouser"
-                | "owner"
-                | "group"
-                | "nofail"
-                | "_netdev"
-                | "subtype"
-                | "comment" => {}
-                _ if name.starts_with("x-") => {}
-                "auto_unmount" => {
-                    return Err(Failure::usage(
-                        "-o auto_unmount is refused: a crash would turn arrays into missing files, which read as zeros; leave it out",
-                    ));
-                }
-                "allow_root" => {
-                    return Err(Failure::usage("-o allow_root is refused: use -o allow_other, or mount as root"));
-                }
-                _ => return Err(Failure::usage(format!("-o {option:?} is not known: try `dvidfs mount --help`"))),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl ServerArgs {

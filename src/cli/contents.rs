@@ -1,25 +1,39 @@
 //! What a mount shows, gathered from the node and its arrays.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::array::{Catalog, DvidArray, Entry, ReadVoxels};
+use crate::array::{DvidArray, Entry, ReadVoxels};
 use crate::cache::BlockCache;
-use crate::dvid::Node;
+use crate::dvid::{Head, Node};
 use crate::layout::LayoutOptions;
 use crate::metrics::Metrics;
 use crate::vfs::{Contents, InstanceFiles, ViewFiles, escape};
 
+use super::open::Opened;
+
+/// What `stats.json` tells beside counters.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// When the process before this one died, if this one was started in its place: seconds since 1970.
+    pub(super) died: Option<f64>,
+    /// Lines of the log that could not be written.
+    pub(super) lost_lines: Arc<AtomicU64>,
+    /// The branch by which the node was found, if it was its newest.
+    pub(super) head: Option<Arc<Head>>,
+}
+
 /// Everything that the tree is made from.
 pub(super) fn contents(
-    node: &Node,
-    catalog: &Catalog,
-    cache: &Arc<BlockCache>,
-    metrics: &Arc<Metrics>,
+    opened: &Opened,
     config: Value,
     (layouts, boxes): (LayoutOptions, Vec<InstanceFiles>),
+    told: Told,
 ) -> Contents {
+    let Opened { node, catalog, cache, metrics } = opened;
     Contents {
         source: format!("{}/{}", node.server, node.reference),
         node: node_json(node),
@@ -33,7 +47,7 @@ pub(super) fn contents(
             .collect(),
         boxes,
         layouts,
-        stats: stats(cache, metrics),
+        stats: stats(cache, metrics, told),
         metrics: Arc::clone(metrics),
     }
 }
@@ -93,18 +107,25 @@ pub(super) fn node_json(node: &Node) -> Value {
 }
 
 /// `stats.json`: what was counted since the mount, and what goes on now.
-fn stats(cache: &Arc<BlockCache>, metrics: &Arc<Metrics>) -> crate::vfs::Stats {
+fn stats(cache: &Arc<BlockCache>, metrics: &Arc<Metrics>, told: Told) -> crate::vfs::Stats {
     let (cache, metrics) = (Arc::clone(cache), Arc::clone(metrics));
+    let mounted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     Box::new(move || {
         let status = cache.status();
         json!({
             "pid": std::process::id(),
+            "mounted": mounted,
+            "died_before": told.died,
+            "branch": told.head.as_ref().map(|head| json!({"name": head.branch(), "moved_to": head.moved_to()})),
             "counters": metrics.to_json(),
+            "events": metrics.events_to_json(),
             "now": {
                 "parked_reads": status.parked_reads,
                 "requests_in_flight": status.in_flight,
                 "queued_blocks": status.queued,
                 "held_bytes": status.held_bytes,
+                "server_is_away": status.is_server_away,
+                "lost_log_lines": told.lost_lines.load(Ordering::Relaxed),
             },
             "disk_cache": cache.disk_status().map(|disk| json!({
                 "directory": disk.directory.to_string_lossy(),

@@ -6,11 +6,12 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
+use super::args::PlaceArgs;
 use super::failure::Failure;
 
 const READY: &str = "ready";
@@ -20,26 +21,40 @@ const FAILED: &str = "failed";
 ///
 /// The child's warnings go to the terminal until then.
 pub(super) fn start(words: &[OsString]) -> Result<(), Failure> {
-    let mut child = Command::new("/proc/self/exe")
+    let mut child = spawn(words, &["--daemon-child".into()])?;
+    report_of(&mut child).unwrap_or_else(|| {
+        let how = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        Err(ended_early(&how))
+    })
+}
+
+/// Starts this program once more, with these words behind its own.
+pub(super) fn spawn(words: &[OsString], more: &[OsString]) -> Result<Child, Failure> {
+    Command::new("/proc/self/exe")
         .arg0("dvidfs")
         .args(words)
-        .arg("--daemon-child")
+        .args(more)
+        // What the terminal sends to the one in front reaches only that.
+        .process_group(if more.iter().any(|word| word == "--worker") { 0 } else { nix::unistd::getpgrp().as_raw() })
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| Failure::mount(format!("cannot start the daemon: {error}: try --foreground")))?;
+        .map_err(|error| Failure::mount(format!("cannot start the daemon: {error}: try --foreground")))
+}
+
+/// Waits until the child says whether its mount can be read; `None` if it ended without a word.
+pub(super) fn report_of(child: &mut Child) -> Option<Result<(), Failure>> {
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
         // A broken pipe reads as an end, which is what it means.
         let _ = BufReader::new(stdout).read_line(&mut line);
     }
-    match parse_report(&line) {
-        Some(report) => report,
-        None => {
-            let how = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-            Err(Failure::mount(format!("the daemon ended before its mount was ready ({how}): try --foreground")))
-        }
-    }
+    parse_report(&line)
+}
+
+/// What is said of a child that ended without a word.
+pub(super) fn ended_early(how: &str) -> Failure {
+    Failure::mount(format!("the daemon ended before its mount was ready ({how}): try --foreground"))
 }
 
 fn parse_report(line: &str) -> Option<Result<(), Failure>> {
@@ -68,17 +83,20 @@ pub(super) fn detach_from_session() -> Result<(), Failure> {
     }
 }
 
-/// Tells the parent that the mount can be read, and lets go of terminal and directory.
+/// Tells the parent that the mount can be read, and lets go of directory and terminal; a worker in front keeps its
+/// standard error.
 ///
 /// # Errors
 /// If the parent was interrupted: nobody wants the mount then.
-pub(super) fn report_ready() -> Result<(), Failure> {
+pub(super) fn report_ready(place: &PlaceArgs) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::mount(format!("cannot become a daemon: {error}"));
     // From here on a parent that has gone is known by its pipe.
     prctl::set_pdeathsig(None).map_err(|errno| failed(errno.into()))?;
     let nowhere = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(failed)?;
     nix::unistd::chdir("/").map_err(|errno| failed(errno.into()))?;
-    nix::unistd::dup2_stderr(&nowhere).map_err(|errno| failed(errno.into()))?;
+    if place.daemon_child {
+        nix::unistd::dup2_stderr(&nowhere).map_err(|errno| failed(errno.into()))?;
+    }
     let mut stdout = io::stdout();
     let said = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
     nix::unistd::dup2_stdout(&nowhere).map_err(|errno| failed(errno.into()))?;

@@ -9,9 +9,10 @@ use crate::demo::{Dataset, Demo, DemoOptions, Fault, NpyVolume};
 
 use super::args::DemoArgs;
 use super::failure::Failure;
-use super::mount::{Order, serve};
+use super::mount::{Order, refuse_own_files, serve};
 use super::open::address;
 use super::run::print;
+use super::supervise::supervise;
 use super::{daemon, logs};
 
 /// Serves the demo data, and mounts them unless `--serve` was given.
@@ -21,10 +22,15 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
         None => serve_only(args, *port),
         Some(_) if !place.foreground && !place.daemon_child => daemon::start(again),
         Some(dir) => {
-            logs::start(log)?;
+            refuse_own_files(dir, server, None, log)?;
+            if place.supervise && !place.worker {
+                return supervise(place, dir, log, again);
+            }
+            let logged = logs::start(log)?;
             let demo = start(args, None)?;
             let address = address(&source(&demo))?;
-            let served = serve(Order { address: &address, dir, place, layouts, server, cache: None, log });
+            let order = Order { address: &address, dir, place, layouts, server, cache: None, log, logged: &logged };
+            let served = serve(order);
             drop(demo);
             served
         }
@@ -33,7 +39,7 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
 
 /// Serves until it is ended from outside.
 fn serve_only(args: &DemoArgs, port: Option<u16>) -> Result<(), Failure> {
-    logs::start(&args.log)?;
+    let _logged = logs::start(&args.log)?;
     let demo = start(args, port.filter(|&port| port != 0))?;
     print(&source(&demo));
     loop {

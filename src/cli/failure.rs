@@ -3,7 +3,7 @@
 use crate::fuse::MountError;
 use crate::logging::Chain;
 
-/// A wrong command line, or credentials that were refused.
+/// A wrong command line, credentials that were refused, or reads that failed.
 pub(super) const USAGE: u8 = 1;
 /// This machine cannot do it: no `/dev/fuse`.
 pub(super) const SYSTEM: u8 = 2;

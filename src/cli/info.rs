@@ -13,7 +13,7 @@ use super::run::print;
 
 /// Prints what a node holds.
 pub(super) fn info(args: &InfoArgs) -> Result<(), Failure> {
-    logs::start(&args.log)?;
+    let _logged = logs::start(&args.log)?;
     let opened = open(&address(&args.source)?, &args.server, None)?;
     print(&if args.json { format!("{:#}", as_json(&opened)) } else { as_text(&opened) });
     opened.cache.shut_down();

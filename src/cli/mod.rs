@@ -4,6 +4,7 @@
 
 mod args;
 mod boxes;
+mod check;
 mod contents;
 mod daemon;
 mod demo;
@@ -15,6 +16,7 @@ mod memory;
 mod mount;
 mod open;
 mod run;
+mod supervise;
 mod umount;
 mod values;
 

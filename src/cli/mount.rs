@@ -4,24 +4,30 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use tracing::info;
 
-use crate::dvid::Address;
+use crate::dvid::{Address, Head};
 use crate::fuse::{self, Ending, MountOptions, Stopper};
 use crate::logging::Chain;
 use crate::vfs::VirtualFs;
 
 use super::args::{CacheArgs, LayoutArgs, LogArgs, MountArgs, PlaceArgs, ServerArgs};
 use super::boxes::boxes;
-use super::contents::contents;
+use super::contents::{Told, contents};
 use super::failure::Failure;
+use super::logs::Logged;
 use super::open::{Opened, address, open};
 use super::run::complain;
+use super::supervise::supervise;
 use super::{daemon, disk_cache, logs};
+
+/// How often it is looked whether a branch has moved on.
+const HEAD_LOOKS: Duration = Duration::from_secs(60);
 
 /// What a mount is made from.
 #[derive(Clone, Copy, Debug)]
@@ -34,43 +40,53 @@ pub(super) struct Order<'a> {
     /// What is kept on disk, if anything may be.
     pub(super) cache: Option<&'a CacheArgs>,
     pub(super) log: &'a LogArgs,
+    pub(super) logged: &'a Logged,
 }
 
 /// Mounts: in front, or by a daemon that is started here.
 pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure> {
     let MountArgs { source, dir, place, layouts, server, cache, log } = args;
-    let address = address(source)?;
     if !place.foreground && !place.daemon_child {
+        address(source)?;
         return daemon::start(again);
     }
-    logs::start(log)?;
-    serve(Order { address: &address, dir, place, layouts, server, cache: Some(cache), log })
+    refuse_own_files(dir, server, Some(cache), log)?;
+    if place.supervise && !place.worker {
+        return supervise(place, dir, log, again);
+    }
+    let logged = logs::start(log)?;
+    let address = address(source)?;
+    serve(Order { address: &address, dir, place, layouts, server, cache: Some(cache), log, logged: &logged })
 }
 
 /// Mounts, and serves until the mount ends. Logging has been started.
 pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
-    let Order { address, dir, place, layouts, server, cache, log } = order;
-    refuse_own_files(dir, server, cache, log)?;
-    fuse::check_mountpoint(dir, place.replace)?;
+    let Order { address, dir, place, server, cache, log, .. } = order;
+    fuse::check_mountpoint(dir, place.replace || place.died.is_some())?;
     let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
     if place.daemon_child {
         daemon::detach_from_session()?;
     }
     let disk = cache.map(|cache| disk_cache::open(cache, server.time_scale())).transpose()?.flatten();
     let opened = open(address, server, disk)?;
-    let tree = tree(&opened, config(&order), layouts)?;
+    let head = opened.node.head().map(Arc::new);
+    let tree = tree(&opened, &order, head.clone())?;
     let options = MountOptions {
         fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
         allow_other: place.allow_other,
         threads: place.threads.into(),
         read_ahead_kb: u32::try_from(place.read_ahead / 1024).ok(),
         replace: place.replace,
+        over_dead: place.died.is_some(),
     };
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])
         .map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))?;
     let mounted = fuse::mount(tree, &dir, &options, Arc::clone(&opened.metrics))?;
-    stop_on_signals(signals, mounted.stopper(), place.foreground);
-    if let Err(failure) = announce(place, log, &opened, mounted.mountpoint()) {
+    let heard = stop_on_signals(signals, mounted.stopper(), place.foreground);
+    if let Some(head) = head {
+        watch(head, HEAD_LOOKS.mul_f64(server.time_scale()));
+    }
+    if let Err(failure) = heard.and_then(|()| announce(place, log, &opened, mounted.mountpoint())) {
         mounted.stopper().stop();
         let _ = mounted.run();
         return Err(failure);
@@ -78,6 +94,8 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     let ending = mounted.run();
     info!(target: "dvidfs", code = "counters", counters = %json!(opened.metrics.to_json()));
     match ending {
+        // Dead mounts of those before lie below this one.
+        Ending::Stopped | Ending::Unmounted if place.worker => Ok(fuse::clear_dead_mount(&dir)?),
         Ending::Stopped | Ending::Unmounted => Ok(()),
         Ending::Aborted => {
             complain(&format!("the mount was aborted: clear it with `dvidfs umount {}`", dir.display()));
@@ -88,46 +106,64 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
 }
 
 /// The files of a node.
-fn tree(opened: &Opened, config: Value, layouts: &LayoutArgs) -> Result<Arc<VirtualFs>, Failure> {
-    let Opened { node, catalog, cache, metrics } = opened;
+fn tree(opened: &Opened, order: &Order<'_>, head: Option<Arc<Head>>) -> Result<Arc<VirtualFs>, Failure> {
+    let Opened { node, catalog, .. } = opened;
+    let layouts = order.layouts;
     let shown = (layouts.options(), boxes(&layouts.boxes, node, catalog)?);
-    VirtualFs::new(contents(node, catalog, cache, metrics, config, shown))
+    let told = Told { died: order.place.died, lost_lines: order.logged.lost_lines(), head };
+    VirtualFs::new(contents(opened, config(order), shown, told))
         .map(Arc::new)
         .map_err(|error| Failure::mount(Chain(&error).to_string()))
+}
+
+/// Looks now and then whether the branch has moved on. Looks as long as the process lives; there is nothing to join.
+fn watch(head: Arc<Head>, every: Duration) {
+    thread::spawn(move || {
+        loop {
+            thread::sleep(every);
+            // A server that does not answer now is asked again.
+            let _ = head.look();
+        }
+    });
 }
 
 /// Says that the mount can be read, once it can.
 fn announce(place: &PlaceArgs, log: &LogArgs, opened: &Opened, mountpoint: &Path) -> Result<(), Failure> {
     std::fs::metadata(mountpoint)
         .map_err(|error| Failure::mount(format!("{} is mounted and cannot be read: {error}", mountpoint.display())))?;
-    if place.daemon_child {
-        return daemon::report_ready();
-    }
-    if !log.quiet {
+    if !place.daemon_child && !log.quiet && place.died.is_none() {
         let n_instances = opened.node.instances.len();
         complain(&format!("{n_instances} instances at {}; Ctrl-C unmounts", mountpoint.display()));
     }
-    Ok(())
+    if place.daemon_child || place.worker { daemon::report_ready(place) } else { Ok(()) }
 }
 
 /// SIGTERM and SIGINT unmount in order, a second one at once. SIGHUP does so in front, where it means that the
 /// terminal was closed; a daemon ignores it, and both ignore SIGUSR1 and SIGUSR2.
-fn stop_on_signals(mut signals: Signals, stopper: Stopper, foreground: bool) {
+fn stop_on_signals(mut signals: Signals, stopper: Stopper, foreground: bool) -> Result<(), Failure> {
     // Listens as long as the process lives; there is nothing to join.
-    thread::spawn(move || {
+    let listen = move || {
         for signal in signals.forever() {
             if matches!(signal, SIGTERM | SIGINT) || (signal == SIGHUP && foreground) {
                 stopper.stop();
             }
         }
-    });
+    };
+    let started = thread::Builder::new().name("signals".into()).spawn(listen);
+    started.map(drop).map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))
 }
 
-/// A daemon that opened a file of its own mount would wait for itself.
-fn refuse_own_files(dir: &Path, server: &ServerArgs, cache: Option<&CacheArgs>, log: &LogArgs) -> Result<(), Failure> {
+/// A daemon that opened a file of its own mount would wait for itself. To be called before any of them is opened.
+pub(super) fn refuse_own_files(
+    dir: &Path,
+    server: &ServerArgs,
+    cache: Option<&CacheArgs>,
+    log: &LogArgs,
+) -> Result<(), Failure> {
     for (option, path) in [
         ("--token-file", server.token_file.as_deref()),
         ("--metadata", server.metadata.as_deref()),
+        ("--cacert", server.cacert.as_deref()),
         ("--log-file", log.log_file.as_deref()),
         ("--cache-dir", cache.and_then(|cache| cache.place.cache_dir.as_deref())),
         ("--cache-key-file", cache.and_then(|cache| cache.place.cache_key_file.as_deref())),
@@ -148,7 +184,7 @@ fn refuse_own_files(dir: &Path, server: &ServerArgs, cache: Option<&CacheArgs>, 
 
 /// `.dvidfs/config.json`.
 fn config(order: &Order<'_>) -> Value {
-    let Order { address, dir, place, layouts, server, cache, log: _ } = order;
+    let Order { address, dir, place, layouts, server, cache, log: _, logged: _ } = order;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "source": address.to_string(),
@@ -165,6 +201,8 @@ fn config(order: &Order<'_>) -> Value {
         "ttl_s": server.ttl.as_secs_f64(),
         "settle_s": server.settle.as_secs_f64(),
         "prefetch": !server.no_prefetch,
+        "verify_every": server.verify,
+        "supervised": place.supervise,
         "cache_bytes": cache.filter(|cache| !cache.no_cache).map(|cache| cache.cache_size),
     })
 }

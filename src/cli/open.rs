@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::array::{Catalog, CatalogOptions};
 use crate::cache::disk::Disk;
 use crate::cache::{BlockCache, CacheConfig};
-use crate::dvid::{Address, HttpConfig, InstanceKind, Node, NodeOptions, OpenError};
+use crate::dvid::{Address, HttpConfig, InstanceKind, Node, NodeOptions, OpenError, certificates};
 use crate::logging::Chain;
 use crate::metrics::Metrics;
 
@@ -37,7 +37,10 @@ pub(super) struct Opened {
 
 /// Reads an address as people write it.
 pub(super) fn address(text: &str) -> Result<Address, Failure> {
-    text.parse().map_err(|error| Failure::usage(Chain(&error).to_string()))
+    text.parse().map_err(|error| {
+        info!(target: "dvidfs", code = "bad_ref", op = "mount", cause = %Chain(&error));
+        Failure::usage(Chain(&error).to_string())
+    })
 }
 
 /// Asks the server for all that a mount shows, and builds everything below the files.
@@ -49,6 +52,7 @@ pub(super) fn open(address: &Address, args: &ServerArgs, disk: Option<Disk>) -> 
         max_connections: max_connections.max(MOST_CONNECTIONS),
         token_file: args.token_file.clone(),
         insecure_token: args.insecure_token,
+        authorities: authorities(args.cacert.as_deref())?,
         ..HttpConfig::default()
     }
     .scaled(args.time_scale());
@@ -57,11 +61,14 @@ pub(super) fn open(address: &Address, args: &ServerArgs, disk: Option<Disk>) -> 
         ttl: args.ttl,
         settle: args.settle,
         mapping_limit_bytes: memory_bytes / MAPPING_SHARE,
+        max_instances: usize::try_from(args.max_instances).unwrap_or(usize::MAX),
+        verify_every: args.verify,
         patience: args.mount_wait,
         ..NodeOptions::default()
     };
     let node = Node::open(address, http, options, Arc::clone(&metrics)).map_err(|error| {
         let code = if error.is_usage() { USAGE } else { MOUNT };
+        info!(target: "dvidfs", code = error.code(), op = "mount", cause = %Chain(&error));
         Failure::new(code, format!("{address}: {}: {}", Chain(&error), advice(&error)))
     })?;
     let has_bodies = node
@@ -77,7 +84,10 @@ pub(super) fn open(address: &Address, args: &ServerArgs, disk: Option<Disk>) -> 
         prefetch: !args.no_prefetch,
         ..CacheConfig::default()
     };
-    let cache = BlockCache::with_disk(config, disk, Arc::clone(&metrics));
+    let cache = BlockCache::try_new(config, disk, Arc::clone(&metrics)).map_err(|error| {
+        warn!(target: "dvidfs", code = "thread_limit", cause = %error);
+        Failure::mount(format!("the system gives no threads ({error}): allow more (ulimit -u, pids cgroup)"))
+    })?;
     let options = CatalogOptions { extents: args.extents.iter().cloned().collect(), metadata };
     let catalog = Catalog::open(&node, &cache, &options)
         .map_err(|error| Failure::mount(format!("{address}: {}", Chain(&error))))?;
@@ -113,6 +123,17 @@ fn patience(wanted: Duration) -> Duration {
         "the kernel aborts a mount of which one request takes {limit:?} (fs.fuse.max_request_timeout): patience is {most:?}"
     );
     most
+}
+
+/// The certificates of a PEM file.
+fn authorities(path: Option<&Path>) -> Result<Vec<Vec<u8>>, Failure> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let refused = |why: String| {
+        let what_to_do = "give a file of certificates that begin with -----BEGIN CERTIFICATE-----";
+        Failure::usage(format!("--cacert {}: {why}: {what_to_do}", path.display()))
+    };
+    let text = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
+    certificates(&text).map_err(refused)
 }
 
 /// `{"INSTANCE": {"key": value}}`.

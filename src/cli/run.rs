@@ -2,16 +2,20 @@
 
 use std::process::ExitCode;
 
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+
 use crate::sys::bound_heap;
 
-use super::args::{Command, Words, words};
+use super::args::{Command, DemoArgs, MountArgs, Words, words};
 use super::failure::Failure;
-use super::{daemon, demo, disk_cache, info, mount, umount};
+use super::{check, daemon, demo, disk_cache, info, mount, umount};
 
 /// Does what the command line says; gives the exit code.
 #[must_use]
 pub fn run() -> ExitCode {
     bound_heap();
+    keep_memory_private();
     let (command, again) = match words() {
         Ok(Words::Do(command, again)) => (command, again),
         Ok(Words::Print(text)) => {
@@ -21,9 +25,10 @@ pub fn run() -> ExitCode {
         Err(failure) => return told(&failure),
     };
     let is_daemon = match &*command {
-        Command::Mount(args) => args.place.daemon_child,
-        Command::Demo(args) => args.place.daemon_child,
-        Command::Umount(_) | Command::Info(_) | Command::Cache(_) => false,
+        Command::Mount(MountArgs { place, .. }) | Command::Demo(DemoArgs { place, .. }) => {
+            place.daemon_child || place.worker
+        }
+        Command::Umount(_) | Command::Check(_) | Command::Info(_) | Command::Cache(_) => false,
     };
     if is_daemon {
         daemon::begin();
@@ -31,6 +36,7 @@ pub fn run() -> ExitCode {
     let done = match &*command {
         Command::Mount(args) => mount::mount(args, &again),
         Command::Umount(args) => umount::umount(args),
+        Command::Check(args) => check::check(args),
         Command::Info(args) => info::info(args),
         Command::Cache(args) => disk_cache::cache(args),
         Command::Demo(args) => demo::demo(args, &again),
@@ -40,6 +46,13 @@ pub fn run() -> ExitCode {
         Err(failure) if is_daemon => daemon::report_failure(&failure),
         Err(failure) => told(&failure),
     }
+}
+
+/// No core file, and no look into our memory by other programs of the same user: it may hold a token.
+fn keep_memory_private() {
+    // A system that refuses either has nothing of the kind.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = prctl::set_dumpable(false);
 }
 
 fn told(failure: &Failure) -> ExitCode {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::dvid::unix_seconds;
 use crate::geometry::{Coordinate, Scale, VoxelBox};
 
 /// Bytes: `512M`, `1G`, `1.5GiB`, `800000`. Powers of 1024.
@@ -49,6 +50,34 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if duration <= Duration::from_secs(3_200_000_000) => Ok(duration),
         Ok(_) | Err(_) => Err("write a time such as 20s or 15m, at most 100 years".into()),
     }
+}
+
+/// A moment in the past.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Since {
+    /// In seconds since 1970.
+    Time(f64),
+    /// So long before now.
+    Ago(Duration),
+}
+
+/// A moment: `2026-11-25T05:00:00Z`, `30m` or `-30m` (before now), or a bare number of seconds since 1970.
+pub(super) fn since(text: &str) -> Result<Since, String> {
+    let wanted = || {
+        "write a time such as 2026-11-25T05:00:00Z or 2026-11-25T05:00:00+02:00, 30m (before now), or seconds since 1970".to_owned()
+    };
+    let text = text.trim();
+    if text.contains(':') {
+        // Without a zone it would be anybody's guess whose clock is meant.
+        let has_zone = text.ends_with(['Z', 'z']) || text.get(19..).is_some_and(|rest| rest.contains(['+', '-']));
+        let seconds = unix_seconds(text).filter(|_| has_zone).ok_or_else(wanted)?;
+        #[allow(clippy::cast_precision_loss)] // years of four digits
+        return Ok(Since::Time(seconds as f64));
+    }
+    if let Ok(seconds) = text.parse::<f64>() {
+        return if (0.0..1e11).contains(&seconds) { Ok(Since::Time(seconds)) } else { Err(wanted()) };
+    }
+    duration(text.strip_prefix('-').unwrap_or(text)).map(Since::Ago).map_err(|_| wanted())
 }
 
 /// `NAME=z0:z1,y0:y1,x0:x1`: the name of an instance and a half-open box in its voxels.
@@ -206,6 +235,29 @@ mod tests {
             ("999999999999d", None),
         ] {
             assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_time_with_its_zone_or_so_long_ago() {
+        for (text, moment) in [
+            ("2026-11-23T22:24:08Z", Some(Since::Time(1_795_472_648.0))),
+            ("2026-11-23T17:24:08.9-05:00", Some(Since::Time(1_795_472_648.0))),
+            ("1795472648", Some(Since::Time(1_795_472_648.0))),
+            ("1795472648.5", Some(Since::Time(1_795_472_648.5))),
+            ("0", Some(Since::Time(0.0))),
+            ("30m", Some(Since::Ago(Duration::from_secs(1800)))),
+            ("-30m", Some(Since::Ago(Duration::from_secs(1800)))),
+            ("-2 h", Some(Since::Ago(Duration::from_secs(7200)))),
+            ("2026-11-23T22:24:08", None),
+            ("2026-11-23", None),
+            ("-5", None),
+            ("1e300", None),
+            ("--30m", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(since(text).ok(), moment, "{text:?}");
         }
     }
 

@@ -5,10 +5,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// `2026-11-23 22:24:08.919562090`, in UTC.
 pub(super) fn server_time() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (now.as_secs() / 86_400, now.as_secs() % 86_400);
+    let (date, clock) = date_and_clock(now.as_secs());
+    format!("{date} {clock}.{:09}", now.subsec_nanos())
+}
+
+/// `2026-11-23T22:24:08Z` of these seconds since 1970.
+pub(super) fn rfc3339(seconds: u64) -> String {
+    let (date, clock) = date_and_clock(seconds);
+    format!("{date}T{clock}Z")
+}
+
+fn date_and_clock(seconds: u64) -> (String, String) {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{:09}", now.subsec_nanos())
+    (format!("{year:04}-{month:02}-{day:02}"), format!("{hour:02}:{minute:02}:{second:02}"))
 }
 
 /// Year, month and day of a number of days since 1970 (Hinnant's algorithm, for days after 1970).

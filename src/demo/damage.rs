@@ -1,5 +1,6 @@
 //! Damage to a finished, right body.
 
+use super::bomb;
 use super::faults::FaultKind;
 use super::http::Response;
 use super::label_damage;
@@ -29,6 +30,9 @@ fn change_body(kind: &FaultKind, answer: &mut Response) {
     match kind {
         FaultKind::Html => {
             *answer = Response::new(200, "text/html; charset=utf-8", "<!DOCTYPE html><title>console</title>\n");
+        }
+        FaultKind::Replace { from, to } => {
+            *body = String::from_utf8_lossy(body).replace(from.as_str(), to).into_bytes();
         }
         FaultKind::TextAppended => body.extend_from_slice(ERROR_TEXT),
         FaultKind::Empty => body.clear(),
@@ -135,9 +139,16 @@ fn change_payload(kind: &FaultKind, payload: &[u8]) -> Option<Vec<u8>> {
         FaultKind::CutPayload => Some(payload[..payload.len() / 2].to_vec()),
         FaultKind::PayloadGarbage => Some([payload, b"garbage"].concat()),
         FaultKind::PayloadTwice => Some(payload.repeat(2)),
-        FaultKind::GzipBomb { mib } => Some(gzip(&vec![0; usize::try_from(*mib).ok()? << 20])),
+        FaultKind::GzipBomb { mib } => Some(bomb::gzip(*mib, None)),
+        FaultKind::LyingBomb { mib } => Some(bomb::gzip(*mib, Some(1000))),
+        FaultKind::Lz4Bomb => Some(bomb::lz4(payload.first_chunk()?)),
+        // A literal, and a match that begins before it.
+        FaultKind::Lz4BadOffset => Some([&payload[..4], &[0x1f, 0, 9, 0, 0, 0]].concat()),
         FaultKind::OtherJpeg { side } => Some(wire::jpeg(&vec![7; usize::from(*side).pow(2)], *side, *side)),
+        FaultKind::HugeJpeg => bomb::huge_jpeg(payload.to_vec()),
+        FaultKind::ManyScans => bomb::many_scans(payload),
         FaultKind::PayloadInflated => inflate(payload),
+        FaultKind::InflatedAndCut => inflate(payload).map(|bytes| bytes[..bytes.len() - 1].to_vec()),
         FaultKind::LabelBlock { damage } => label_damage::apply(*damage, inflate(payload)?).map(|block| gzip(&block)),
         _ => None,
     }

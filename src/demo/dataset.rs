@@ -68,6 +68,10 @@ pub struct InstanceSpec {
     pub versioned: bool,
     /// Whether the server stands before a bucket of neuroglancer's, whose chunks are the blocks.
     pub bucket: bool,
+    /// Which of several different contents it has: its voxels are other ones in each.
+    pub edition: u8,
+    /// How often it was deleted and made again: its data UUID is another one each time.
+    pub incarnation: u64,
     /// Voxels of a user's own; those of the pure function if there are none.
     pub volume: Option<Arc<NpyVolume>>,
 }
@@ -172,6 +176,8 @@ pub struct Dataset {
     pub(super) instances: Vec<Arc<InstanceSpec>>,
     /// For each labelmap and version, supervoxel to body where they differ.
     mappings: HashMap<(String, usize), Arc<HashMap<u64, u64>>>,
+    /// When versions were committed that are open in [`VERSIONS`], in seconds since 1970.
+    pub(super) committed: HashMap<usize, u64>,
 }
 
 /// The largest volume whose mapping is kept: larger ones, and those of a user, have bodies equal to supervoxels.
@@ -192,23 +198,17 @@ impl Dataset {
                 mappings.insert((spec.name.clone(), version), Arc::new(pairs.into_iter().collect()));
             }
         }
-        Self { alias, instances: instances.into_iter().map(Arc::new).collect(), mappings }
+        let instances = instances.into_iter().map(Arc::new).collect();
+        Self { alias, instances, mappings, committed: HashMap::new() }
     }
 
-    /// The same with these instances alone.
-    #[must_use]
-    pub fn only(mut self, names: &[&str]) -> Self {
-        self.instances.retain(|spec| names.contains(&spec.name.as_str()));
-        self
+    /// When a version was committed, if that was after its making.
+    pub(super) fn commit_of(&self, version: usize) -> Option<u64> {
+        self.committed.get(&version).copied()
     }
 
-    /// The same with one instance changed; a labelmap keeps its mapping.
-    #[must_use]
-    pub fn with(mut self, name: &str, change: impl FnOnce(&mut InstanceSpec)) -> Self {
-        if let Some(spec) = self.instances.iter_mut().find(|spec| spec.name == name) {
-            change(Arc::make_mut(spec));
-        }
-        self
+    pub(super) fn is_locked(&self, version: usize) -> bool {
+        VERSIONS[version].locked || self.committed.contains_key(&version)
     }
 
     /// The UUID of the root version.
@@ -345,7 +345,7 @@ fn value(version: usize, spec: &InstanceSpec, voxel: Coordinate) -> u64 {
             let gray = texture::gray_of(at, step);
             u32::from_le_bytes([gray, 255 - gray / 2, noise[0], alpha]).into()
         }
-        Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) => texture::supervoxel(at),
+        Kind::LabelBlk | Kind::LabelArray(_) | Kind::LabelMap(_) => texture::supervoxel(at) + u64::from(spec.edition),
         Kind::Other(_) => 0,
     }
 }
@@ -356,6 +356,8 @@ fn image_value(version: usize, spec: &InstanceSpec, dtype: Dtype, at: Coordinate
         VERSIONS[version].data >= 2 && spec.versioned && spec.grid().block_of(at) == BlockIndex(Coordinate::ZERO);
     let gray = texture::gray_of(at, spec.coarser_by.factor());
     let gray = if changed { 255 - gray } else { gray };
+    // An odd factor: no two editions have a voxel in common.
+    let gray = gray.wrapping_add(spec.edition.wrapping_mul(101));
     match dtype {
         Dtype::Uint8 => gray.into(),
         Dtype::Uint16 => u64::from(gray) << 8 | texture::hash(at, 12) & 0xff,

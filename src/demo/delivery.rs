@@ -106,6 +106,7 @@ pub(super) fn send_wrongly(
         FaultKind::ContinueFlood => forever(stream, b"", b"HTTP/1.1 100 Continue\r\n\r\n", patience)?,
         FaultKind::EndlessBody => endless_chunks(stream, answer, patience)?,
         FaultKind::BadHeader => whole(stream, answer, &format!("X-Bad: a\0b\r\nContent-Length: {length}\r\n"))?,
+        FaultKind::BareLineFeeds | FaultKind::EightBitHeader => odd_head(stream, answer, kind)?,
         FaultKind::Banner => stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n")?,
         FaultKind::Closed => first_half(stream, answer)?,
         FaultKind::Reset => {
@@ -119,6 +120,18 @@ pub(super) fn send_wrongly(
         _ => return send(stream, answer, false),
     }
     Ok(After::Close)
+}
+
+/// A head that is not quite HTTP, and the whole body.
+#[allow(clippy::wildcard_enum_match_arm)] // as above
+fn odd_head(stream: &mut TcpStream, answer: &Response, kind: &FaultKind) -> io::Result<()> {
+    let head = head(answer, "1.1", &format!("X-Odd: ~~\r\nContent-Length: {}\r\n", answer.body.len()));
+    let odd: Vec<u8> = match kind {
+        FaultKind::EightBitHeader => head.iter().map(|&byte| if byte == b'~' { 0x9b } else { byte }).collect(),
+        _ => head.into_iter().filter(|&byte| byte != b'\r').collect(),
+    };
+    stream.write_all(&odd)?;
+    stream.write_all(&answer.body)
 }
 
 fn endless_chunks(stream: &mut TcpStream, answer: &Response, patience: &Patience) -> io::Result<()> {

@@ -59,6 +59,10 @@ pub enum FaultKind {
     LengthAndChunked,
     /// A header with a NUL.
     BadHeader,
+    /// Lines of the head that end in a line feed alone.
+    BareLineFeeds,
+    /// Bytes beyond ASCII in a header.
+    EightBitHeader,
     /// Something that is not HTTP.
     Banner,
     /// The connection is closed within the body.
@@ -100,13 +104,35 @@ pub enum FaultKind {
         /// 2^20 bytes.
         mib: u32,
     },
+    /// The same, and says that it holds a thousand bytes.
+    LyingBomb {
+        /// 2^20 bytes.
+        mib: u32,
+    },
+    /// The first payload is an LZ4 block behind its right size, of far more bytes.
+    Lz4Bomb,
+    /// The first payload is an LZ4 block behind its right size, which refers to bytes before its first.
+    Lz4BadOffset,
     /// The first payload is inflated.
     PayloadInflated,
+    /// The first payload is inflated, and its last byte is missing.
+    InflatedAndCut,
+    /// A text in the body is replaced by another wherever it stands.
+    Replace {
+        /// What stands there.
+        from: String,
+        /// What is sent.
+        to: String,
+    },
     /// The first payload is a JPEG of another size.
     OtherJpeg {
         /// Pixels along each side.
         side: u16,
     },
+    /// The first payload is a JPEG that claims to be 65,535 pixels wide and high.
+    HugeJpeg,
+    /// The first payload is a progressive JPEG of the right size with a thousand scans.
+    ManyScans,
     /// Nothing is sent for so long, then the connection is closed.
     HangBeforeHeaders {
         /// How long.
@@ -212,6 +238,8 @@ impl FaultKind {
                 | K::EndlessHeaders
                 | K::ContinueFlood
                 | K::BadHeader
+                | K::BareLineFeeds
+                | K::EightBitHeader
                 | K::Banner
                 | K::Reset
                 | K::Closed

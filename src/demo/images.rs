@@ -54,11 +54,11 @@ impl Call<'_> {
         if !self.spec.is_stored(Scale::FULL, block) {
             return None;
         }
-        let key = format!("{}|{}|{}|{form:?}", self.version, self.spec.name, block.0);
+        let key = format!("{}|{}|{}|{form:?}", self.version, self.identity(), block.0);
         self.shared.remembered(&key, || {
             let voxels = self.spec.grid().block_box(block);
             let values =
-                wire::values(&self.shared.dataset, self.version, self.spec, Scale::FULL, Labels::Stored, voxels);
+                wire::values(&self.shared.dataset(), self.version, self.spec, Scale::FULL, Labels::Stored, voxels);
             Some(wire::stored_payload(wire::to_bytes(&values, self.spec.voxel_bytes()), form, self.spec.block_shape))
         })
     }
@@ -67,7 +67,7 @@ impl Call<'_> {
 /// Straight from the function, so that it can judge the other endpoints. It has no scale.
 fn raw(call: &Call<'_>) -> Result<Response, Response> {
     let voxels = call.raw_box("Requested payload")?;
-    let values = wire::values(&call.shared.dataset, call.version, call.spec, Scale::FULL, Labels::Stored, voxels);
+    let values = wire::values(&call.shared.dataset(), call.version, call.spec, Scale::FULL, Labels::Stored, voxels);
     Ok(Response::voxels(wire::to_bytes(&values, call.spec.voxel_bytes())))
 }
 

@@ -58,7 +58,7 @@ fn base(dataset: &Dataset, spec: &InstanceSpec) -> String {
         "{{\"TypeName\":\"{typename}\",\"TypeURL\":\"github.com/janelia-flyem/dvid/datatype/{url}\",\"TypeVersion\":\"{version}\",\
          \"DataUUID\":\"{}\",\"Name\":{},\"RepoUUID\":\"{}\",\"Compression\":\"{compression}\",\"Checksum\":\"No checksum\",\
          \"Syncs\":{syncs},\"Versioned\":{},\"KVStore\":\"badger @ /data/db\",\"LogStore\":\"write logs @ /data/mutlog\",\"Tags\":null}}",
-        data_uuid(&spec.name),
+        data_uuid(&spec.name, spec.incarnation),
         quoted(&spec.name),
         dataset.root(),
         spec.versioned,
@@ -77,11 +77,12 @@ pub(super) fn typename(kind: Kind) -> String {
     }
 }
 
-/// 32 hex digits that follow from the name.
-fn data_uuid(name: &str) -> String {
+/// 32 hex digits that follow from the name, and from how often it was made.
+fn data_uuid(name: &str, incarnation: u64) -> String {
     let number = name
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let number = number.wrapping_add(incarnation);
     format!("{number:016x}{:016x}", number.rotate_left(17))
 }
 
@@ -177,7 +178,7 @@ pub(super) fn repo(dataset: &Dataset) -> String {
     let mut versions: Vec<_> = (0..VERSIONS.len()).collect();
     versions.sort_by_key(|&version| VERSIONS[version].uuid);
     let nodes: Vec<_> =
-        versions.iter().map(|&version| format!("\"{}\":{}", VERSIONS[version].uuid, node(version))).collect();
+        versions.iter().map(|&version| format!("\"{}\":{}", VERSIONS[version].uuid, node(dataset, version))).collect();
     format!(
         "{{\"Root\":\"{root}\",\"Alias\":{},\"Description\":\"tissue that never was\",\"Log\":[],\"Properties\":{{}},\
          \"DataInstances\":{{{}}},\"DAG\":{{\"Root\":\"{root}\",\"Nodes\":{{{}}}}},\
@@ -198,17 +199,18 @@ pub(super) fn note(version: usize) -> String {
     }
 }
 
-fn node(version: usize) -> String {
+fn node(dataset: &Dataset, version: usize) -> String {
     let children = (0..VERSIONS.len()).filter(|&child| VERSIONS[child].parent == Some(version));
     let of = &VERSIONS[version];
+    let updated = dataset.commit_of(version).map_or(CREATED.to_owned(), clock::rfc3339);
     format!(
         "{{\"Branch\":\"{}\",\"Note\":{},\"Log\":[],\"UUID\":\"{}\",\"VersionID\":{},\"Locked\":{},\"Parents\":{},\"Children\":{},\
-         \"Created\":\"{CREATED}\",\"Updated\":\"{CREATED}\"}}",
+         \"Created\":\"{CREATED}\",\"Updated\":\"{updated}\"}}",
         of.branch,
         quoted(&note(version)),
         of.uuid,
         version + 1,
-        of.locked,
+        dataset.is_locked(version),
         list(of.parent.map(|parent| (parent + 1).to_string())),
         list(children.map(|child| (child + 1).to_string())),
     )

@@ -25,6 +25,8 @@ fn instance(name: &str, kind: Kind, begin: [i64; 3], end: [i64; 3]) -> InstanceS
         null_extents: false,
         versioned: true,
         bucket: false,
+        edition: 0,
+        incarnation: 0,
         volume: None,
     }
 }
@@ -44,6 +46,36 @@ fn pyramid(base: &InstanceSpec, n_siblings: u8) -> Vec<InstanceSpec> {
 }
 
 impl Dataset {
+    /// The same with these instances alone.
+    #[must_use]
+    pub fn only(mut self, names: &[&str]) -> Self {
+        self.instances.retain(|spec| names.contains(&spec.name.as_str()));
+        self
+    }
+
+    /// The same with one instance changed; a labelmap keeps its mapping.
+    #[must_use]
+    pub fn with(mut self, name: &str, change: impl FnOnce(&mut InstanceSpec)) -> Self {
+        if let Some(spec) = self.instances.iter_mut().find(|spec| spec.name == name) {
+            change(Arc::make_mut(spec));
+        }
+        self
+    }
+
+    /// The same with one more instance; a labelmap has no bodies of its own.
+    #[must_use]
+    pub fn with_instance(mut self, spec: InstanceSpec) -> Self {
+        self.instances.push(Arc::new(spec));
+        self
+    }
+
+    /// The same with a version committed at a time, in seconds since 1970.
+    #[must_use]
+    pub fn with_commit(mut self, version: usize, seconds: u64) -> Self {
+        self.committed.insert(version, seconds);
+        self
+    }
+
     /// What `dvidfs demo` shows: gray tissue and its segmentation, that fit each other.
     #[must_use]
     pub fn standard() -> Self {

@@ -51,7 +51,7 @@ impl Call<'_> {
     fn label_values(&self, scale: Scale, voxels: VoxelBox) -> Vec<u64> {
         let mapping = self.mapping();
         let labels = mapping.as_deref().map_or(Labels::Stored, Labels::Mapped);
-        wire::values(&self.shared.dataset, self.version, self.spec, scale, labels, voxels)
+        wire::values(&self.shared.dataset(), self.version, self.spec, scale, labels, voxels)
     }
 
     /// A payload of labels; one made with a half-loaded mapping is not remembered.
@@ -67,7 +67,7 @@ impl Call<'_> {
         let payload = if bodies && self.shared.is_loading() {
             Arc::new(make()?)
         } else {
-            let name = &self.spec.name;
+            let name = self.identity();
             let key = format!("{}|{name}|{scale}|{}|{compression}|{bodies}", self.version, block.0);
             self.shared.remembered(&key, make)?
         };

@@ -24,6 +24,7 @@ mod records;
 mod refs;
 mod routes;
 
+mod bomb;
 mod damage;
 mod delivery;
 mod faults;

@@ -35,14 +35,15 @@ pub(super) fn answer(shared: &Shared, request: &Request) -> Response {
         }
         ["api", "server", "types" | "compiled-types"] => Response::json("{}"),
         ["api", "repos", "info"] => {
-            Response::json(format!("{{\"{}\":{}}}", shared.dataset.root(), info_json::repo(&shared.dataset)))
+            let dataset = shared.dataset();
+            Response::json(format!("{{\"{}\":{}}}", dataset.root(), info_json::repo(&dataset)))
         }
         ["api", "repo", reference, ..] => with_version(reference, &target, |_| repo(shared, &parts[3..])),
         ["api", "node", reference, endpoint] => {
-            with_version(reference, &target, |version| about_node(version, endpoint))
+            with_version(reference, &target, |version| about_node(shared, version, endpoint))
         }
         ["api", "node", reference, name, ..] => with_version(reference, &target, |version| {
-            let Some(spec) = shared.dataset.instance(name) else { return target.bad("invalid data instance name") };
+            let Some(spec) = shared.dataset().instance(name) else { return target.bad("invalid data instance name") };
             Call { shared, request, target: &target, version, spec: &spec }.answer()
         }),
         _ => Response::not_found(),
@@ -60,27 +61,32 @@ fn with_version(reference: &str, target: &Target, then: impl FnOnce(usize) -> Re
 
 fn repo(shared: &Shared, rest: &[&str]) -> Response {
     match rest {
-        ["info"] => Response::json(info_json::repo(&shared.dataset)),
+        ["info"] => Response::json(info_json::repo(&shared.dataset())),
         ["log"] => Response::json("{\"log\":[]}"),
         ["branch-versions", branch] => Response::json(info_json::uuids(&refs::branch_versions(branch))),
         _ => Response::not_found(),
     }
 }
 
-fn about_node(version: usize, endpoint: &str) -> Response {
+fn about_node(shared: &Shared, version: usize, endpoint: &str) -> Response {
     match endpoint {
         "note" => Response::json(format!("{{\"note\":{}}}", info_json::quoted(&info_json::note(version)))),
         "log" => Response::json("{\"log\":[]}"),
-        "commit" | "status" => Response::json(format!("{{\"Locked\":{}}}", VERSIONS[version].locked)),
+        "commit" | "status" => Response::json(format!("{{\"Locked\":{}}}", shared.dataset().is_locked(version))),
         _ => Response::not_found(),
     }
 }
 
 impl Call<'_> {
+    /// The instance with its edition: what encoded blocks are remembered by.
+    pub(super) fn identity(&self) -> String {
+        format!("{}|{}", self.spec.name, self.spec.edition)
+    }
+
     fn answer(&self) -> Response {
         let (method, endpoint) = (self.request.method.as_str(), self.target.parts[4].as_str());
         let version = &VERSIONS[self.version];
-        if !matches!(method, "GET" | "HEAD") && version.locked {
+        if !matches!(method, "GET" | "HEAD") && self.shared.dataset().is_locked(self.version) {
             let words = format!("Cannot do {method} on endpoint \"{endpoint}\" of locked node {}", version.uuid);
             return self.target.bad(&words);
         }
@@ -89,7 +95,7 @@ impl Call<'_> {
             return self.unknown();
         }
         match endpoint {
-            "info" => Response::json(info_json::instance(&self.shared.dataset, self.spec)),
+            "info" => Response::json(info_json::instance(&self.shared.dataset(), self.spec)),
             "help" => Response::new(200, "text/plain", "A pure function.\n"),
             "metadata" if self.spec.dtype().is_some() => {
                 Response::new(200, "application/vnd.dvid-nd-data+json", info_json::metadata(self.spec))

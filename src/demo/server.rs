@@ -1,10 +1,11 @@
 //! The demo server: a thread a connection, counters, and an end as sudden as a kill.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -58,8 +59,9 @@ type Remembered = (HashMap<String, Arc<Vec<u8>>>, usize);
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) dataset: Dataset,
-    token: Option<String>,
+    /// What is served now, and what every second connection is served instead. The lock guards the pointers alone.
+    datasets: RwLock<(Arc<Dataset>, Option<Arc<Dataset>>)>,
+    token: Mutex<Option<String>>,
     mode: Option<String>,
     started: Instant,
     mapping_loads_for: Duration,
@@ -70,10 +72,16 @@ pub(super) struct Shared {
     requests: Mutex<Vec<String>>,
     connections: Mutex<HashMap<u64, TcpStream>>,
     most_connections: AtomicU64,
+    n_accepted: AtomicU64,
     in_flight: AtomicU64,
     most_in_flight: AtomicU64,
     turn: AtomicU64,
     blocks: Mutex<Remembered>,
+}
+
+thread_local! {
+    /// The number of the connection that this thread serves.
+    static CONNECTION: Cell<u64> = const { Cell::new(0) };
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,6 +93,13 @@ impl Shared {
         self.started.elapsed()
     }
 
+    /// What this thread's connection is served.
+    pub(super) fn dataset(&self) -> Arc<Dataset> {
+        let datasets = self.datasets.read().unwrap_or_else(PoisonError::into_inner);
+        let other = datasets.1.as_ref().filter(|_| !CONNECTION.get().is_multiple_of(2));
+        Arc::clone(other.unwrap_or(&datasets.0))
+    }
+
     pub(super) fn mode(&self) -> Option<&str> {
         self.mode.as_deref()
     }
@@ -92,7 +107,8 @@ impl Shared {
     /// Whether a request carries the token, if there is one.
     pub(super) fn admits(&self, request: &Request) -> bool {
         let given = request.header("Authorization").and_then(|value| value.strip_prefix("Bearer "));
-        self.token.is_none() || given == self.token.as_deref()
+        let token = lock(&self.token);
+        token.is_none() || given == token.as_deref()
     }
 
     /// Another number each time: what comes in no order comes in another order each time.
@@ -107,7 +123,7 @@ impl Shared {
 
     /// The mapping as far as it is loaded: while it loads, it grows from a few pairs to all.
     pub(super) fn mapping(&self, version: usize, labelmap: &str) -> Arc<HashMap<u64, u64>> {
-        let whole = self.dataset.mapping(version, labelmap);
+        let whole = self.dataset().mapping(version, labelmap);
         if !self.is_loading() {
             return whole;
         }
@@ -142,6 +158,8 @@ impl Shared {
 #[derive(Debug)]
 pub struct Demo {
     address: SocketAddr,
+    /// What it served first.
+    dataset: Dataset,
     shared: Arc<Shared>,
     listening: Option<JoinHandle<()>>,
 }
@@ -155,8 +173,8 @@ impl Demo {
         let listener = TcpListener::bind(("127.0.0.1", options.port.unwrap_or(0)))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            dataset: options.dataset,
-            token: options.token,
+            datasets: RwLock::new((Arc::new(options.dataset.clone()), None)),
+            token: Mutex::new(options.token),
             mode: options.mode,
             started: Instant::now(),
             mapping_loads_for: options.mapping_loads_for,
@@ -166,6 +184,7 @@ impl Demo {
             requests: Mutex::default(),
             connections: Mutex::default(),
             most_connections: AtomicU64::new(0),
+            n_accepted: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             most_in_flight: AtomicU64::new(0),
             turn: AtomicU64::new(0),
@@ -174,7 +193,7 @@ impl Demo {
         let for_listener = Arc::clone(&shared);
         let listening =
             std::thread::Builder::new().name("demo".into()).spawn(move || listen(&listener, &for_listener))?;
-        Ok(Self { address, shared, listening: Some(listening) })
+        Ok(Self { address, dataset: options.dataset, shared, listening: Some(listening) })
     }
 
     /// The server as clients name it, such as `http://127.0.0.1:8000`.
@@ -189,10 +208,25 @@ impl Demo {
         self.address.port()
     }
 
-    /// What it serves.
+    /// What it served first.
     #[must_use]
     pub fn dataset(&self) -> &Dataset {
-        &self.shared.dataset
+        &self.dataset
+    }
+
+    /// Serves something else from now on: the same repo, changed in any way.
+    pub fn set_dataset(&self, dataset: Dataset) {
+        self.shared.datasets.write().unwrap_or_else(PoisonError::into_inner).0 = Arc::new(dataset);
+    }
+
+    /// Serves every second connection something else, as a load balancer before two servers does.
+    pub fn set_other_dataset(&self, dataset: Option<Dataset>) {
+        self.shared.datasets.write().unwrap_or_else(PoisonError::into_inner).1 = dataset.map(Arc::new);
+    }
+
+    /// Sets the token that every request must carry from now on.
+    pub fn set_token(&self, token: Option<&str>) {
+        *lock(&self.shared.token) = token.map(str::to_owned);
     }
 
     /// Replaces the fault script; hits begin at 0 again.
@@ -227,6 +261,12 @@ impl Demo {
     #[must_use]
     pub fn connections(&self) -> (usize, u64) {
         (lock(&self.shared.connections).len(), self.shared.most_connections.load(Ordering::SeqCst))
+    }
+
+    /// Connections that were ever made.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.shared.n_accepted.load(Ordering::SeqCst)
     }
 
     /// Requests that are being answered now, and the most that ever were at once.
@@ -276,10 +316,12 @@ fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
             lock(&shared.connections).remove(&number);
             break;
         }
+        shared.n_accepted.fetch_add(1, Ordering::SeqCst);
         shared.most_connections.fetch_max(open as u64, Ordering::SeqCst);
         threads.retain(|thread| !thread.is_finished());
         let serving = Arc::clone(shared);
         let serve = move || {
+            CONNECTION.set(number);
             // A connection that breaks is the client's to notice.
             let _ = converse(stream, &serving);
             // The last descriptor closes the connection: with FIN, or with RST if a fault said so.

@@ -66,13 +66,28 @@ impl Addresses {
             // A failure to send means that nobody waits any longer.
             let _ = tell.send(name.to_socket_addrs().map(Iterator::collect));
         })?;
-        told.recv_timeout(limit).map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the resolver is silent"))?
+        told.recv_timeout(limit).map_err(|_| io::Error::new(io::ErrorKind::TimedOut, SilentResolver))?
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
         // A list is whole even if a thread panicked that held it.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The resolver did not answer in time.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the resolver is silent")]
+struct SilentResolver;
+
+/// Whether the resolver did not answer in time.
+pub(super) fn is_silent_resolver(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<SilentResolver>())
+}
+
+/// Whether the resolver failed to answer, for whatever reason.
+pub(super) fn is_unresolved(error: &io::Error) -> bool {
+    error.to_string().contains("failed to lookup address information")
 }
 
 /// Whether the resolver says that there is no such name, which it may also be too busy to know.
@@ -83,6 +98,14 @@ pub(super) fn is_unknown_host(error: &io::Error) -> bool {
     ["Name or service not known", "No address associated with hostname", "Name does not resolve"]
         .iter()
         .any(|words| said.contains(words))
+}
+
+/// Says that there are too few descriptors, if that is why no connection was made. More may be free later.
+pub(super) fn note_descriptors(error: &dyn std::error::Error) {
+    let said = error.to_string();
+    if ["(os error 24)", "(os error 23)"].iter().any(|code| said.contains(code)) {
+        tracing::warn!(target: "dvidfs", code = "fd_limit", cause = %said, "allow more open files (ulimit -n)");
+    }
 }
 
 #[cfg(test)]

@@ -65,21 +65,25 @@ impl Framing {
 /// How an answer ends, from its headers.
 ///
 /// # Errors
-/// If only the end of the connection ends it, so that a cut could not be seen; or if it is encoded in any way.
-pub(super) fn framing(is_http_1_1: bool, header: impl Fn(&str) -> Option<String>) -> Result<Framing, String> {
+/// If only the end of the connection ends it, so that a cut could not be seen; or if it is encoded in any way. The log
+/// code, and why.
+pub(super) fn framing(
+    is_http_1_1: bool,
+    header: impl Fn(&str) -> Option<String>,
+) -> Result<Framing, (&'static str, String)> {
     let header = |name| header(name).map(|value| value.trim().to_ascii_lowercase());
     if let Some(encoding) = header("content-encoding").filter(|encoding| encoding != "identity") {
-        return Err(format!("content-encoding {encoding:?} that was not asked for"));
+        return Err(("bad_encoding", format!("content-encoding {encoding:?} that was not asked for")));
     }
     let length = match header("content-length") {
-        Some(text) => Some(text.parse().map_err(|_| format!("content-length {text:?}"))?),
+        Some(text) => Some(text.parse().map_err(|_| ("bad_http", format!("content-length {text:?}")))?),
         None => None,
     };
     match (header("transfer-encoding"), length) {
         (Some(encoding), length) if encoding == "chunked" && is_http_1_1 => Ok(Framing::Chunked(length)),
-        (Some(encoding), _) => Err(format!("transfer-encoding {encoding:?}")),
+        (Some(encoding), _) => Err(("bad_encoding", format!("transfer-encoding {encoding:?}"))),
         (None, Some(length)) => Ok(Framing::Length(length)),
-        (None, None) => Err("neither a length nor chunks: a cut would not be seen".to_owned()),
+        (None, None) => Err(("bad_length", "neither a length nor chunks: a cut would not be seen".to_owned())),
     }
 }
 

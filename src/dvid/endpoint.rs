@@ -88,7 +88,8 @@ fn is_listed(parts: &[&str]) -> bool {
         ["api", "repo", _, "info"] | ["api", "repo", _, "branch-versions", _] => true,
         ["api", "node", _, "status" | "commit" | "note" | "log"] => true,
         ["api", "node", _, _, "info" | "mappings" | "mapping" | "roi" | "keys" | "all-elements" | "all"] => true,
-        ["api", "node", _, _, "subvolblocks" | "blocks", size, offset] => {
+        ["api", "node", _, _, "subvolblocks" | "blocks", size, offset]
+        | ["api", "node", _, _, "raw", "0_1_2", size, offset] => {
             size.split('_').all(is_positive) && offset.split('_').all(is_integer)
         }
         ["api", "node", _, _, "key", _] => true,
@@ -154,6 +155,7 @@ mod tests {
             "/api/node/ab/odd%20name/info",
             "/api/node/ab/seg/blocks/64_64_64/-64_0_0?compression=blocks&supervoxels=true&scale=0",
             "/api/node/ab/seg/mappings?format=binary",
+            "/api/node/ab/seg/raw/0_1_2/64_64_64/-64_0_0?scale=0",
         ] {
             assert!(is_allowed(path), "{path}");
         }
@@ -164,7 +166,8 @@ mod tests {
             "/api/repos/info",
             "/api/node/ab/seg/extents",
             "/api/node/ab/seg/resolution",
-            "/api/node/ab/seg/raw/0_1_2/64_64_64/0_0_0",
+            "/api/node/ab/seg/raw/0_1/64_64/0_0_0",
+            "/api/node/ab/seg/raw/0_1_2/64_64_64/0_0_0/jpeg",
             "/api/node/ab/../info",
             "/api/node/ab//info",
             "/api/node/ab/seg/blocks/64_64_64/0_0_x",

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::payload_error::PayloadError;
+
 /// What became of a request. Each kind says how it is retried (`retry.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -38,7 +40,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The code of this kind in log lines and in `errors.jsonl`.
+    /// The code of this kind in log lines and in `errors.jsonl`, where an error has none of its own.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -90,6 +92,8 @@ pub struct Detail(pub String);
 #[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
+    /// Finer than that of the kind.
+    code: Option<&'static str>,
     request: String,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
@@ -99,7 +103,19 @@ impl Error {
     /// An error of this kind. `request` is path and query, never the credentials.
     #[must_use]
     pub fn new(kind: ErrorKind, request: impl Into<String>) -> Self {
-        Self { kind, request: request.into(), retry_after: None, source: None }
+        Self { kind, code: None, request: request.into(), retry_after: None, source: None }
+    }
+
+    /// The error that an answer with such a payload is.
+    #[must_use]
+    pub fn of_payload(error: PayloadError, request: impl Into<String>) -> Self {
+        Self::new(error.kind(), request).with_code(error.code()).with_source(error)
+    }
+
+    /// The same error with a log code that is finer than that of its kind.
+    #[must_use]
+    pub fn with_code(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     /// The same error with its cause.
@@ -124,6 +140,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The code in log lines and in `errors.jsonl`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code.unwrap_or_else(|| self.kind.code())
     }
 
     /// Path and query of the request.

@@ -81,8 +81,16 @@ pub trait FetchBlocks: Send + Sync + Debug {
     /// Voxel type and block shape.
     fn form(&self) -> BlockForm;
 
-    /// How long what it gives stays right.
+    /// How long what it gives now stays right. An open node may become one that lasts for ever, never the other way.
     fn freshness(&self) -> Freshness;
+
+    /// Whether what was kept of it may be given without asking the server first. No I/O.
+    ///
+    /// # Errors
+    /// If the server holds other data in its place: then nothing of it may be given any more.
+    fn is_trusted(&self) -> Result<bool, Error> {
+        Ok(true)
+    }
 
     /// The view whose stored blocks this view is decoded from: bodies that are mapped here come from
     /// [`View::Stored`], so that one cached block serves both.

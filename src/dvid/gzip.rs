@@ -8,6 +8,8 @@ use super::payload_error::PayloadError;
 
 /// CRC-32 and size, at the end of a member.
 const TRAILER_BYTES: usize = 8;
+/// The header of a member without a file's name and the like: no server sends another.
+const PLAIN_HEADER_BYTES: usize = 10;
 /// Header and trailer of the smallest member.
 const LEAST_BYTES: usize = 18;
 /// No deflate stream grows by more than 1032 times; a size beyond that is a lie.
@@ -36,6 +38,7 @@ pub(super) fn gunzip(member: &[u8], limit: usize) -> Result<Vec<u8>, PayloadErro
     let size = size.ok_or(PayloadError::OverLimit { claimed: claimed.into(), limit: limit as u64 })?;
     let mut inflated = vec![0; size];
     let got = inflate(member, &mut inflated).map_err(|error| match error {
+        DecompressionError::BadData if has_whole_stream(member, size) => PayloadError::BadCrc,
         DecompressionError::BadData => PayloadError::BadGzip("damaged or cut"),
         DecompressionError::InsufficientSpace => PayloadError::BadGzip("more than its size"),
     })?;
@@ -50,6 +53,15 @@ pub(super) fn gunzip(member: &[u8], limit: usize) -> Result<Vec<u8>, PayloadErro
 
 fn inflate(member: &[u8], inflated: &mut [u8]) -> Result<usize, DecompressionError> {
     DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.gzip_decompress(member, inflated))
+}
+
+/// Whether what stands between the header and the trailer inflates to this size: then it is the checksum that is wrong.
+fn has_whole_stream(member: &[u8], size: usize) -> bool {
+    let stream = member.get(PLAIN_HEADER_BYTES..member.len() - TRAILER_BYTES);
+    let mut inflated = vec![0; size];
+    stream.is_some_and(|stream| {
+        DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.deflate_decompress(stream, &mut inflated)) == Ok(size)
+    })
 }
 
 /// Whether the member that `inflated` came from ends before the bytes do.

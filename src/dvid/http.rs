@@ -5,36 +5,32 @@
 //! cost a thread each request. Its per-read timeout would count for the wait for the first byte too, so [`Patient`]
 //! puts it in for bodies alone.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ureq::http::{Response, Uri, Version, header};
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, Transport,
-};
+use ureq::http::{Response, Version, header};
 use ureq::{Agent, Body, Timeout};
 
 use crate::metrics::{Counter, Metrics};
 
 use super::address::{check_origin, host_and_port};
-use super::addresses::{Addresses, is_unknown_host};
+use super::addresses::{is_silent_resolver, is_unknown_host, is_unresolved};
 use super::answer::{framing, kind_of_status, retry_after, words_of};
 use super::endpoint::{encoded, is_allowed};
 use super::error::{Error, ErrorKind};
 use super::http_config::{Ask, HttpConfig, Until};
 use super::pace::Paced;
-use super::tls::tls_failure;
+use super::tls::{is_of_tls, tls_failure};
 use super::token::{Token, TokenError, TokenKeeper, is_private};
+
+mod connection;
+
+use connection::EndlessHead;
 
 /// So much of the body of an error is read, to keep the connection and to repeat the server's words.
 const ERROR_BODY_LIMIT: u64 = 64 << 10;
-/// Kept connections that are idle for longer are closed.
-const MAX_IDLE: Duration = Duration::from_secs(15);
 
 /// A server and the connections to it. Clones share them.
 #[derive(Clone)]
@@ -50,7 +46,6 @@ struct Inner {
     /// Who we are, at the end of each query.
     signature: String,
     token: TokenKeeper,
-    connections: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
 }
 
@@ -74,16 +69,13 @@ impl Server {
         if token.current().is_some() && !config.insecure_token && !is_private(origin) {
             return Err(denied(TokenError::Insecure { origin: origin.to_owned() }));
         }
-        let connections = Arc::new(AtomicU64::new(0));
-        let dial = Dial { addresses: Addresses::new(host, port), connections: Arc::clone(&connections) };
         let user = if config.user.is_empty() { String::new() } else { format!("&u={}", encoded(&config.user)) };
         let shared = Arc::new(Inner {
             origin: origin.to_owned(),
-            agent: agent(&config, dial),
+            agent: connection::agent(&config, (host, port)),
             config,
             signature: format!("app=dvidfs{user}"),
             token,
-            connections,
             metrics,
         });
         Ok(Self { shared, until: Until::default() })
@@ -109,9 +101,14 @@ impl Server {
         &self.shared.metrics
     }
 
-    /// How many connections were made so far: as long as it stays, no server can have been replaced unseen.
-    pub(super) fn n_connections(&self) -> u64 {
-        self.shared.connections.load(Ordering::Acquire)
+    /// The connection that this thread's last request went over: they are numbered from 1 in the order of their making.
+    pub(super) fn last_connection() -> u64 {
+        connection::last_number()
+    }
+
+    /// What this thread received last was no answer to what it asked: the connection is not used again.
+    pub(super) fn distrust_connection(&self) {
+        connection::distrust_last();
     }
 
     /// One attempt at one request: the whole answer, at most `limit` bytes of it.
@@ -126,8 +123,7 @@ impl Server {
 
     /// As [`get`](Self::get), into a buffer that is cleared first and used again.
     pub(super) fn get_into(&self, path_and_query: &str, limit: u64, body: &mut Vec<u8>) -> Result<(), Error> {
-        let ask = Ask { path: path_and_query, body: None, first_byte: self.shared.config.first_byte, limit };
-        self.ask_into(&ask, body)
+        self.ask_into(&Ask { path: path_and_query, body: None, first_byte: self.shared.config.first_byte, limit }, body)
     }
 
     /// As [`get_into`](Self::get_into), for a request with limits or a body of its own.
@@ -151,7 +147,7 @@ impl Server {
             Ok(received) => self.shared.metrics.add(Counter::DvidReceivedBytes, *received),
             Err(error) => {
                 self.shared.metrics.count(Counter::DvidFailedRequests);
-                tracing::debug!(target: "dvidfs", code = error.kind().code(), op = "fetch", path = ask.path, cause = %error);
+                tracing::debug!(target: "dvidfs", code = error.code(), op = "fetch", path = ask.path, cause = %error);
             }
         }
         result.map(drop)
@@ -169,20 +165,22 @@ impl Server {
         {
             response = self.send_once(ask, Some(&newer))?;
         }
-        if response.status().as_u16() == 200 { Ok(response) } else { Err(self.refusal(ask, response)) }
+        let status = response.status().as_u16();
+        self.shared.token.note(!matches!(status, 401 | 403));
+        if status == 200 { Ok(response) } else { Err(self.refusal(ask, response)) }
     }
 
     fn send_once(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Response<Body>, Error> {
-        IS_NEW_CONNECTION.set(false);
+        connection::begin();
         self.call(ask, token)
             .or_else(|error| {
                 // The server had closed a kept connection, and we had not yet heard of it.
-                let is_stale = matches!(error, ureq::Error::Io(_)) && !IS_NEW_CONNECTION.get();
+                let is_stale = matches!(&error, ureq::Error::Io(error) if !is_of_tls(error)) && !connection::is_new();
                 if is_stale { self.call(ask, token) } else { Err(error) }
             })
             .map_err(|error| {
-                let (kind, detail) = kind_before_answer(&error);
-                Error::new(kind, ask.path).with_detail(self.shared.token.redacted(&detail))
+                let (kind, code, detail) = kind_before_answer(&error);
+                Error::new(kind, ask.path).with_code(code).with_detail(self.shared.token.redacted(&detail))
             })
     }
 
@@ -213,25 +211,31 @@ impl Server {
         response: Response<Body>,
         receive: impl FnOnce(&mut dyn Read, Option<u64>) -> io::Result<()>,
     ) -> Result<u64, Error> {
-        let error = |kind, detail: String| Error::new(kind, ask.path).with_detail(detail);
+        let error = |kind, code, detail: String| {
+            Error::new(kind, ask.path).with_code(code).with_detail(self.shared.token.redacted(&detail))
+        };
         let header = |name: &str| Some(String::from_utf8_lossy(response.headers().get(name)?.as_bytes()).into_owned());
         let framing = framing(response.version() == Version::HTTP_11, header)
-            .map_err(|detail| error(ErrorKind::Malformed, words_of(detail.as_bytes())))?;
+            .map_err(|(code, detail)| error(ErrorKind::Malformed, code, words_of(detail.as_bytes())))?;
         let (length, claimed) = framing.lengths();
         if length.is_some_and(|length| length > ask.limit) {
-            return Err(error(ErrorKind::OverLimit, format!("{length:?} bytes in place of {} at most", ask.limit)));
+            let detail = format!("{} bytes in place of {} at most", length.unwrap_or_default(), ask.limit);
+            return Err(error(ErrorKind::OverLimit, "over_limit", detail));
         }
         let mut body = response.into_body();
         let mut counted = self.paced(&mut body).take(ask.limit + 1);
-        receive(&mut counted, length)
-            .map_err(|cause| error(kind_of_body_error(&cause), self.shared.token.redacted(&cause.to_string())))?;
+        receive(&mut counted, length).map_err(|cause| {
+            let (kind, code) = kind_of_body_error(&cause);
+            error(kind, code, cause.to_string())
+        })?;
         let received = ask.limit + 1 - counted.limit();
         if received > ask.limit {
-            return Err(error(ErrorKind::OverLimit, format!("more than {} bytes", ask.limit)));
+            return Err(error(ErrorKind::OverLimit, "over_limit", format!("more than {} bytes", ask.limit)));
         }
         match claimed {
             Some(claimed) if claimed != received => {
-                Err(error(ErrorKind::Malformed, format!("{received} bytes where {claimed} were claimed")))
+                let detail = format!("{received} bytes where {claimed} were claimed");
+                Err(error(ErrorKind::Malformed, "bad_length", detail))
             }
             _ => Ok(received),
         }
@@ -239,7 +243,7 @@ impl Server {
 
     /// A body that must go on, and not too slowly.
     fn paced<'a>(&self, body: &'a mut Body) -> Paced<impl Read + 'a> {
-        PER_READ.set(self.until.limit(self.shared.config.per_read));
+        connection::may_pause(self.until.limit(self.shared.config.per_read));
         let rate = self.shared.config.slow_rate;
         Paced::new(body.as_reader(), rate.within(self.until.limit(rate.window)))
     }
@@ -248,148 +252,67 @@ impl Server {
     fn refusal(&self, ask: &Ask<'_>, response: Response<Body>) -> Error {
         let kind = kind_of_status(response.status().as_u16());
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let retry_after = header(header::RETRY_AFTER).and_then(retry_after);
+        let longest = self.shared.config.longest_retry_after;
+        let retry_after = header(header::RETRY_AFTER).and_then(retry_after).map(|asked| asked.min(longest));
         let target = header(header::LOCATION).map(|location| format!("to {location}"));
-        let mut words = vec![];
-        let mut body = response.into_body();
+        let (mut words, mut body) = (vec![], response.into_body());
         // Words that do not come are no reason for another error.
         let _ = self.paced(&mut body).take(ERROR_BODY_LIMIT).read_to_end(&mut words);
-        let words = self.shared.token.redacted(&String::from_utf8_lossy(&words));
-        let detail = words_of(target.map_or(words, |target| self.shared.token.redacted(&target)).as_bytes());
+        let words = target.unwrap_or_else(|| String::from_utf8_lossy(&words).into_owned());
+        let detail = words_of(self.shared.token.redacted(&words).as_bytes());
         let error = Error::new(kind, ask.path).with_retry_after(retry_after);
         if detail.is_empty() { error } else { error.with_detail(detail) }
     }
 }
 
-fn agent(config: &HttpConfig, dial: Dial) -> Agent {
-    let settings = Agent::config_builder()
-        .proxy(None)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        .accept_encoding("")
-        .user_agent(concat!("dvidfs/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Some(config.connect))
-        .timeout_send_request(Some(config.first_byte))
-        .timeout_send_body(Some(config.first_byte))
-        .timeout_recv_response(Some(config.first_byte))
-        .max_idle_connections(config.max_connections)
-        .max_idle_connections_per_host(config.max_connections)
-        .max_idle_age(MAX_IDLE)
-        .build();
-    Agent::with_parts(settings, dial.chain(RustlsConnector::default()), NoResolver)
-}
-
-thread_local! {
-    /// Whether the request that this thread sends has made a connection of its own.
-    static IS_NEW_CONNECTION: Cell<bool> = const { Cell::new(false) };
-    /// How long the body that this thread reads may stand still.
-    static PER_READ: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-}
-
-/// Names are looked up when a connection is made, not at each request.
-#[derive(Debug)]
-struct NoResolver;
-
-impl Resolver for NoResolver {
-    fn resolve(&self, _: &Uri, _: &ureq::config::Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        Ok(self.empty())
-    }
-}
-
-/// Makes TCP connections to the one server.
-#[derive(Debug)]
-struct Dial {
-    addresses: Addresses,
-    connections: Arc<AtomicU64>,
-}
-
-impl Connector<()> for Dial {
-    type Out = Patient;
-
-    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Patient>, ureq::Error> {
-        IS_NEW_CONNECTION.set(true);
-        let tcp = self.addresses.connect(*details.timeout.after, |address, limit| {
-            let mut addrs = details.resolver.empty();
-            addrs.push(address);
-            let timeout = NextTimeout { after: limit.into(), reason: Timeout::Connect, ..details.timeout };
-            let one = ConnectionDetails {
-                uri: details.uri,
-                addrs,
-                config: details.config,
-                request_level: details.request_level,
-                resolver: details.resolver,
-                now: details.now,
-                timeout,
-                current_time: Arc::clone(&details.current_time),
-                run_connector: Arc::clone(&details.run_connector),
-                register_shutdown: Arc::clone(&details.register_shutdown),
-            };
-            TcpConnector::default().connect(&one, None::<()>)
-        })?;
-        self.connections.fetch_add(1, Ordering::AcqRel);
-        Ok(tcp.map(Patient))
-    }
-}
-
-/// A TCP connection of ureq's.
-type Tcp = <TcpConnector as Connector<()>>::Out;
-
-/// A connection that waits longer for an answer to begin than for it to go on.
-#[derive(Debug)]
-struct Patient(Tcp);
-
-impl Transport for Patient {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        self.0.buffers()
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.0.transmit_output(amount, timeout)
-    }
-
-    fn await_input(&mut self, mut timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        // The handshake and the wait for the answer have limits of their own; a body has none.
-        if timeout.after.is_not_happening() {
-            timeout.per_read = Some(PER_READ.get().into());
-        }
-        self.0.await_input(timeout)
-    }
-
-    fn is_open(&mut self) -> bool {
-        self.0.is_open()
-    }
-}
-
-/// What became of a request that got no answer, and why.
+/// What became of a request that got no answer, its log code, and why.
 #[allow(clippy::wildcard_enum_match_arm)] // the library's list of errors is open
-fn kind_before_answer(error: &ureq::Error) -> (ErrorKind, String) {
-    let kind = match error {
-        ureq::Error::Timeout(Timeout::Connect) => ErrorKind::Unreachable,
-        ureq::Error::Timeout(_) => ErrorKind::Timeout,
+fn kind_before_answer(error: &ureq::Error) -> (ErrorKind, &'static str, String) {
+    let (kind, code) = match error {
+        ureq::Error::Timeout(Timeout::Connect) => (ErrorKind::Unreachable, "connect_timeout"),
+        ureq::Error::Timeout(_) => (ErrorKind::Timeout, "fetch_timeout"),
         ureq::Error::Protocol(_)
         | ureq::Error::LargeResponseHeader(..)
         | ureq::Error::Http(_)
-        | ureq::Error::BadUri(_) => ErrorKind::Malformed,
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => ErrorKind::TlsFailed,
-        ureq::Error::Io(error) if is_unknown_host(error) => ErrorKind::UnknownHost,
-        ureq::Error::Io(error) => match tls_failure(error) {
-            Some(detail) => return (ErrorKind::TlsFailed, detail),
-            None => ErrorKind::Unreachable,
-        },
-        _ => ErrorKind::Unreachable,
+        | ureq::Error::BadUri(_) => (ErrorKind::Malformed, "bad_http"),
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => (ErrorKind::TlsFailed, "tls_failed"),
+        ureq::Error::Io(error) => return kind_of_io(error),
+        _ => (ErrorKind::Unreachable, "server_lost"),
     };
-    (kind, error.to_string())
+    (kind, code, error.to_string())
 }
 
-/// What became of an answer that began well.
-fn kind_of_body_error(error: &io::Error) -> ErrorKind {
+fn kind_of_io(error: &io::Error) -> (ErrorKind, &'static str, String) {
+    if let Some(detail) = tls_failure(error) {
+        return (ErrorKind::TlsFailed, "tls_failed", detail);
+    }
+    let (kind, code) = if is_unknown_host(error) {
+        (ErrorKind::UnknownHost, "dns_failed")
+    } else if is_silent_resolver(error) {
+        (ErrorKind::UnknownHost, "dns_timeout")
+    } else if is_unresolved(error) {
+        (ErrorKind::Unreachable, "dns_failed")
+    } else if is_of_tls(error) {
+        // A record that came damaged: the next connection may bring it whole.
+        (ErrorKind::Unreachable, "tls_failed")
+    } else if error.get_ref().is_some_and(|cause| cause.is::<EndlessHead>()) {
+        (ErrorKind::Malformed, "bad_http")
+    } else {
+        (ErrorKind::Unreachable, "server_lost")
+    };
+    (kind, code, error.to_string())
+}
+
+/// What became of an answer that began well, and its log code.
+fn kind_of_body_error(error: &io::Error) -> (ErrorKind, &'static str) {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<ureq::Error>());
     match cause {
-        Some(ureq::Error::Timeout(_)) => ErrorKind::Timeout,
-        Some(ureq::Error::Protocol(_)) => ErrorKind::Malformed,
-        None if error.kind() == io::ErrorKind::TimedOut => ErrorKind::Timeout,
-        _ => ErrorKind::Cut,
+        Some(ureq::Error::Timeout(_)) => (ErrorKind::Timeout, "fetch_timeout"),
+        Some(ureq::Error::Protocol(_)) => (ErrorKind::Malformed, "bad_http"),
+        Some(ureq::Error::Io(io)) if is_of_tls(io) => (ErrorKind::Cut, "tls_failed"),
+        None if is_of_tls(error) => (ErrorKind::Cut, "tls_failed"),
+        None if error.kind() == io::ErrorKind::TimedOut => (ErrorKind::Timeout, "fetch_timeout"),
+        _ => (ErrorKind::Cut, "fetch_cut"),
     }
 }
 

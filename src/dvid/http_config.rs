@@ -8,6 +8,9 @@ use super::pace::SlowRate;
 /// An answer of metadata is never larger.
 pub(super) const METADATA_LIMIT: u64 = 64 << 20;
 
+/// The metadata of one instance are never larger: a labelmap lists a label for each of its versions.
+pub(super) const INFO_LIMIT: u64 = 4 << 20;
+
 /// How a server is spoken to.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -21,8 +24,12 @@ pub struct HttpConfig {
     pub slow_rate: SlowRate,
     /// The mapping of a labelmap must begin within this: the server may have to load it first.
     pub mapping_first_byte: Duration,
+    /// A server that asks for more time than this is asked again after it.
+    pub longest_retry_after: Duration,
     /// Connections that are kept.
     pub max_connections: usize,
+    /// Certificates (DER) of the authorities that are believed; those of the public if there are none.
+    pub authorities: Vec<Vec<u8>>,
     /// A file that holds a bearer token.
     pub token_file: Option<PathBuf>,
     /// Send the token over plain HTTP to another machine.
@@ -39,7 +46,9 @@ impl Default for HttpConfig {
             per_read: Duration::from_secs(20),
             slow_rate: SlowRate { bytes: 20_000, window: Duration::from_secs(20) },
             mapping_first_byte: Duration::from_secs(600),
+            longest_retry_after: Duration::from_secs(60),
             max_connections: 4,
+            authorities: Vec::new(),
             token_file: None,
             insecure_token: false,
             user: String::new(),
@@ -85,6 +94,7 @@ impl HttpConfig {
             per_read: scaled(self.per_read),
             slow_rate: SlowRate { bytes, window: scaled(self.slow_rate.window) },
             mapping_first_byte: scaled(self.mapping_first_byte),
+            longest_retry_after: scaled(self.longest_retry_after),
             ..self
         }
     }

@@ -13,6 +13,8 @@ use super::payload_error::PayloadError;
 use super::repo_info::InstanceEntry;
 use super::units::to_nanometers;
 
+/// Of a server's words in the log.
+const MAX_LOGGED_CHARS: usize = 300;
 /// Voxels of a block beyond which it cannot be what DVID stores: 16 Mi, 128 MiB of labels.
 const MAX_BLOCK_VOXELS: u128 = 16 << 20;
 
@@ -73,8 +75,14 @@ pub enum InstanceKind {
 
 /// Why an instance has no voxels that can be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NoVoxels(pub String);
+pub enum NoVoxels {
+    /// It has none, or none that this program or the server gives out.
+    #[error("{0}")]
+    Unserved(String),
+    /// Its metadata are such as no array can have.
+    #[error("bad metadata: {0}")]
+    Bad(String),
+}
 
 impl InstanceInfo {
     /// Reads the answer of `GET <instance>/info`.
@@ -98,6 +106,20 @@ impl InstanceInfo {
         })
     }
 
+    /// Logs what is wrong or odd about the metadata.
+    pub(super) fn log_oddities(&self) {
+        let name: String = self.name.chars().take(MAX_LOGGED_CHARS).flat_map(char::escape_debug).collect();
+        let odd: &[String] = match &self.voxels {
+            Err(NoVoxels::Bad(why)) => std::slice::from_ref(why),
+            Err(NoVoxels::Unserved(_)) => &[],
+            Ok(voxels) => &voxels.notes,
+        };
+        for why in odd.iter().filter(|why| why.as_str() != OF_A_BUCKET) {
+            let why: String = why.chars().take(MAX_LOGGED_CHARS).flat_map(char::escape_debug).collect();
+            tracing::info!(target: "dvidfs", code = "bad_metadata", inst = name, cause = why);
+        }
+    }
+
     /// The same instance, without voxels if the repo's list of instances contradicts it.
     #[must_use]
     pub fn checked_against(mut self, entry: &InstanceEntry) -> Self {
@@ -115,7 +137,7 @@ impl InstanceInfo {
             }
         };
         if let Some(reason) = contradiction {
-            self.voxels = Err(NoVoxels(reason));
+            self.voxels = Err(NoVoxels::Bad(reason));
         }
         self
     }
@@ -177,9 +199,9 @@ fn voxels_of(typename: &str, base: &Base, json: &[u8]) -> Result<VoxelInfo, NoVo
     let (kind, dtype) = voxel_type(typename)?;
     let channels = (typename == RGBA).then_some(4);
     if base.data_uuid.0.as_deref().unwrap_or_default().is_empty() {
-        return Err(NoVoxels("bad metadata: no DataUUID".into()));
+        return Err(NoVoxels::Bad("no DataUUID".into()));
     }
-    let properties: Properties = parse_json(json).map_err(|error| NoVoxels(error.to_string()))?;
+    let properties: Properties = parse_json(json).map_err(|error| NoVoxels::Bad(error.to_string()))?;
     let Properties { extended, extents } = properties;
     check_values(&extended, dtype, channels.unwrap_or(1))?;
     let mut notes = vec![];
@@ -187,7 +209,7 @@ fn voxels_of(typename: &str, base: &Base, json: &[u8]) -> Result<VoxelInfo, NoVo
     let compression = stored_form(base, kind, (dtype, channels), &mut notes)?;
     let grid_store = extended.grid_store.0.as_deref().is_some_and(|bucket| !bucket.is_empty());
     if grid_store {
-        notes.push("the blocks come from a bucket, and the server does not tell whether they are JPEG".into());
+        notes.push(OF_A_BUCKET.to_owned());
     }
     let corners = extents.min_point.zip(extents.max_point).or(extended.min_point.zip(extended.max_point));
     let extents = corners.map(|(min, max)| data_box(min, max, grid_store)).transpose()?;
@@ -205,11 +227,14 @@ fn voxels_of(typename: &str, base: &Base, json: &[u8]) -> Result<VoxelInfo, NoVo
     })
 }
 
+/// What is said of every instance that has its blocks from a bucket.
+const OF_A_BUCKET: &str = "the blocks come from a bucket, and the server does not tell whether they are JPEG";
+
 /// The only type whose voxels have channels: red, green, blue and alpha.
 const RGBA: &str = "rgba8blk";
 
 fn voxel_type(typename: &str) -> Result<(InstanceKind, Dtype), NoVoxels> {
-    let no = |why: String| Err(NoVoxels(why));
+    let no = |why: String| Err(NoVoxels::Unserved(why));
     match typename {
         "uint8blk" | RGBA => Ok((InstanceKind::ImageBlk, Dtype::Uint8)),
         "uint16blk" => Ok((InstanceKind::ImageBlk, Dtype::Uint16)),
@@ -222,11 +247,11 @@ fn voxel_type(typename: &str) -> Result<(InstanceKind, Dtype), NoVoxels> {
         "multichan16" => no("multichan16 gives no volumes, only 2-D images".into()),
         "googlevoxels" => no("googlevoxels stands before another service and is not supported".into()),
         "imagetile" => no("imagetile holds 2-D tiles, no volume".into()),
-        "" => no("bad metadata: no TypeName".into()),
+        "" => Err(NoVoxels::Bad("no TypeName".into())),
         "keyvalue" | "neuronjson" | "roi" | "annotation" | "labelsz" | "labelvol" | "labelgraph" | "tarsupervoxels" => {
             no(format!("{typename} holds no voxels"))
         }
-        other => no(format!("unknown typename {other:?}")),
+        other => Err(NoVoxels::Bad(format!("unknown typename {other:?}"))),
     }
 }
 
@@ -239,14 +264,14 @@ fn check_values(extended: &Extended, dtype: Dtype, n_channels: usize) -> Result<
         }
         Some(values) => {
             let names: Vec<_> = values.iter().map(|value| value.data_type.as_str()).collect();
-            Err(NoVoxels(format!("bad metadata: values {names:?} where {n_channels} of {dtype} belong")))
+            Err(NoVoxels::Bad(format!("values {names:?} where {n_channels} of {dtype} belong")))
         }
     }
 }
 
 fn block_shape(extended: &Extended, kind: InstanceKind) -> Result<Coordinate, NoVoxels> {
-    let xyz = extended.block_size.ok_or(NoVoxels("bad metadata: no BlockSize".into()))?;
-    let no = |why| Err(NoVoxels(format!("bad metadata: BlockSize {xyz:?} {why}")));
+    let xyz = extended.block_size.ok_or(NoVoxels::Bad("no BlockSize".into()))?;
+    let no = |why| Err(NoVoxels::Bad(format!("BlockSize {xyz:?} {why}")));
     let shape = from_xyz(xyz);
     // Three of the largest numbers have a product that no integer type holds.
     let n_voxels = xyz.iter().try_fold(1_u128, |product, &n| product.checked_mul(n.unsigned_abs().into()));
@@ -287,13 +312,13 @@ fn stored_form(
     match (kind, form) {
         (InstanceKind::ImageBlk, StoredForm::Jpeg) if (dtype, channels) != (Dtype::Uint8, None) => {
             let voxels = channels.map_or(format!("{dtype} voxels"), |n| format!("voxels of {n} channels"));
-            Err(NoVoxels(format!("{voxels} that are stored as JPEG are mangled by the server")))
+            Err(NoVoxels::Unserved(format!("{voxels} that are stored as JPEG are mangled by the server")))
         }
         (
             InstanceKind::LabelArray | InstanceKind::LabelMap,
             StoredForm::Lz4 | StoredForm::Snappy | StoredForm::Jpeg,
         ) if !text.is_empty() => {
-            Err(NoVoxels(format!("the server cannot give out label blocks that are stored with {text:?}")))
+            Err(NoVoxels::Unserved(format!("the server cannot give out label blocks that are stored with {text:?}")))
         }
         _ => Ok(form),
     }
@@ -301,7 +326,7 @@ fn stored_form(
 
 /// The half-open box of two corners: the last is inclusive, but for a bucket, where it is the volume's size.
 fn data_box(min_xyz: [i64; 3], max_xyz: [i64; 3], grid_store: bool) -> Result<VoxelBox, NoVoxels> {
-    let bad = |why| NoVoxels(format!("bad metadata: MinPoint {min_xyz:?}, MaxPoint {max_xyz:?} {why}"));
+    let bad = |why| NoVoxels::Bad(format!("MinPoint {min_xyz:?}, MaxPoint {max_xyz:?} {why}"));
     if min_xyz.iter().chain(&max_xyz).any(|&n| i32::try_from(n).is_err()) {
         return Err(bad("beyond the 32 bits that DVID's requests have"));
     }

@@ -1,7 +1,6 @@
 //! One instance at one node: its blocks, by whichever request its type answers best.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::geometry::{BlockBox, BlockIndex, Coordinate, Grid, Scale, VoxelBox};
@@ -14,13 +13,17 @@ use super::error::{Error, ErrorKind};
 use super::fetch_blocks::{Block, BlockForm, FetchBlocks, Freshness, View};
 use super::gate::{Gate, MapLabels, Mapper, MappingMemory, Way};
 use super::http::Server;
-use super::http_config::METADATA_LIMIT;
+use super::http_config::INFO_LIMIT;
+use super::identity::{Identity, Suspicion};
 use super::info::{InstanceInfo, InstanceKind, VoxelInfo};
-use super::kept::{Identity, KeepBlocks};
+use super::kept::{self, KeepBlocks};
 use super::label_block::LabelBlock;
 use super::payload::{Encoding, decode_payload};
 use super::payload_error::PayloadError;
 use super::request::{Labels, Request};
+use super::settled::Settled;
+
+mod verify;
 
 /// A sequential reader's request brings about so many bytes of gray voxels: measured, 2-4 MiB are best.
 const GRAY_REQUEST_BYTES: usize = 2 << 20;
@@ -38,26 +41,30 @@ pub(super) struct MappingOptions {
     pub(super) memory: Arc<MappingMemory>,
 }
 
+/// What all instances of a mounted node share.
+#[derive(Clone, Debug)]
+pub(super) struct NodeState {
+    pub(super) settled: Arc<Settled>,
+    pub(super) suspicion: Arc<Suspicion>,
+}
+
 /// An instance at a node, as a source of blocks.
 #[derive(Debug)]
 pub struct Instance {
     server: Server,
     /// `/api/node/<uuid>/<instance>`.
     path: String,
-    name: String,
-    typename: String,
-    data_uuid: String,
     voxels: VoxelInfo,
     grid: Grid,
-    freshness: Freshness,
+    versioned: bool,
+    settled: Arc<Settled>,
+    identity: Identity,
     /// What tells its blocks from all others, if the server told enough.
-    identity: Option<Identity>,
+    kept_as: Option<kept::Identity>,
     /// Only of a labelmap.
     gate: Option<Gate>,
-    /// The connections that there were when the instance was last seen to be the one that was mounted.
-    verified: AtomicU64,
-    /// The server holds another instance under this name. For good.
-    is_replaced: AtomicBool,
+    /// One block of so many is fetched twice; 0: none.
+    verify_every: u32,
 }
 
 impl Instance {
@@ -67,38 +74,28 @@ impl Instance {
         server: Server,
         uuid: &str,
         info: &InstanceInfo,
-        freshness: Freshness,
+        node: &NodeState,
         mapping: MappingOptions,
     ) -> Result<Self, Error> {
         let path = instance_path(uuid, &info.name)?;
         let malformed = || Error::new(ErrorKind::Malformed, format!("{path}/info"));
         let voxels = info.voxels.clone().map_err(|reason| malformed().with_source(reason))?;
         let grid = Grid::new(voxels.block_shape).ok_or_else(|| malformed().with_detail("blocks without extent"))?;
-        let mapper = match freshness {
+        let mapper = match node.settled.freshness(info.versioned) {
             Freshness::Forever => Mapper::Client,
             Freshness::For(_) => Mapper::Server,
         };
         let gate = (voxels.kind == InstanceKind::LabelMap)
             .then(|| Gate::new(server.clone(), path.clone(), mapper, mapping.memory, mapping.apart));
-        Ok(Self {
-            verified: AtomicU64::new(server.n_connections()),
-            is_replaced: AtomicBool::new(false),
-            name: info.name.clone(),
-            typename: info.typename.clone(),
-            data_uuid: info.data_uuid.clone(),
-            server,
-            path,
-            voxels,
-            grid,
-            freshness,
-            identity: None,
-            gate,
-        })
+        let identity = Identity::new(&path, info, &voxels, Arc::clone(&node.suspicion));
+        let (versioned, settled) = (info.versioned, Arc::clone(&node.settled));
+        let (kept_as, verify_every) = (None, 0);
+        Ok(Self { server, path, voxels, grid, versioned, settled, identity, kept_as, gate, verify_every })
     }
 
     /// The same as an instance of the repo with this root at the node `version`: so its blocks can be kept.
-    pub(super) fn in_repo(mut self, root: &str, version: &str) -> Self {
-        self.identity = Identity::new(root, version, &self.data_uuid, &self.typename, &self.voxels);
+    pub(super) fn in_repo(mut self, root: &str, version: &str, info: &InstanceInfo) -> Self {
+        self.kept_as = kept::Identity::new(root, version, &info.data_uuid, &info.typename, &self.voxels);
         self
     }
 
@@ -147,15 +144,17 @@ impl Instance {
         let answer = if self.voxels.grid_store {
             self.fetch_from_bucket(server, &request, blocks, &decode)
         } else {
+            // What is refused here says nothing about the server.
+            size_and_offset(self.grid, blocks, &self.path)?;
             self.fetch_once(server, &request, blocks, &decode).or_else(|error| match request.uncompressed() {
                 // Blocks of a form that this instance does not claim to have: the server knows it.
-                Some(request) if error.kind() == ErrorKind::Malformed => {
-                    self.fetch_once(server, &request, blocks, &decode)
-                }
+                Some(request) if is_of_a_form(&error) => self.fetch_once(server, &request, blocks, &decode),
                 _ => Err(error),
             })
-        }?;
-        self.verify(server)?;
+        };
+        let answer = answer.map_err(|error| self.identity.cause_of(server, error))?;
+        self.identity.confirm(server)?;
+        self.settled.look(server);
         Ok(answer)
     }
 
@@ -168,7 +167,11 @@ impl Instance {
         decode: &impl Fn(Encoding, Option<&[u8]>) -> Result<T, PayloadError>,
     ) -> Result<Vec<T>, Error> {
         let path = request.path(&size_and_offset(self.grid, blocks, &self.path)?);
-        let wrong = |error: PayloadError| Error::new(error.kind(), &path).with_source(error);
+        let wrong = |error: PayloadError| {
+            // Perhaps the answer to another request: whatever comes next over this connection could be one, too.
+            server.distrust_connection();
+            Error::of_payload(error, &path)
+        };
         with_buffer(|body| {
             server.get_into(&path, self.answer_limit(blocks), body)?;
             let payloads = parse_frames(body, blocks).map_err(wrong)?;
@@ -186,7 +189,7 @@ impl Instance {
         decode: &impl Fn(Encoding, Option<&[u8]>) -> Result<T, PayloadError>,
     ) -> Result<Vec<T>, Error> {
         let in_volume = self.voxels.extents.map(|extents| self.grid.block_range(extents));
-        let wrong = |error: PayloadError| Error::new(error.kind(), &self.path).with_source(error);
+        let wrong = |error: PayloadError| Error::of_payload(error, &self.path);
         let mut answer = vec![];
         for block in blocks.blocks() {
             if in_volume.is_some_and(|in_volume| in_volume.contains(block)) {
@@ -204,36 +207,16 @@ impl Instance {
         n_blocks.saturating_mul(2 * block_bytes(&self.voxels) as u64 + (64 << 10))
     }
 
-    /// Whether the server still holds the instance that was mounted, asked whenever there were new connections since:
-    /// another server may answer at the same address.
-    fn verify(&self, server: &Server) -> Result<(), Error> {
-        let n_connections = server.n_connections();
-        let changed = |path: &str| Error::new(ErrorKind::IdentityChanged, path);
-        if self.is_replaced.load(Ordering::Acquire) {
-            return Err(changed(&self.path));
-        }
-        if self.verified.load(Ordering::Acquire) == n_connections {
-            return Ok(());
-        }
-        let now = info_at(server, &self.path, &self.name)?;
-        let blocks = |of: &VoxelInfo| (of.kind, of.dtype, of.channels, of.block_shape);
-        let same_blocks = now.voxels.as_ref().is_ok_and(|now| blocks(now) == blocks(&self.voxels));
-        if now.data_uuid != self.data_uuid || now.typename != self.typename || !same_blocks {
-            self.is_replaced.store(true, Ordering::Release);
-            let detail = format!("data UUID {:?} in place of {:?}", now.data_uuid, self.data_uuid);
-            return Err(changed(&self.path).with_detail(detail));
-        }
-        self.verified.store(n_connections, Ordering::Release);
-        Ok(())
-    }
-
     pub(super) fn decoded(&self, encoding: Encoding, payload: Option<&[u8]>) -> Result<Block, PayloadError> {
         let VoxelInfo { dtype, channels, block_shape, .. } = self.voxels;
         payload.map_or(Ok(Block::Absent), |payload| decode_payload(encoding, (dtype, channels), block_shape, payload))
     }
 
     fn blocks(&self, labels: Labels, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {
-        self.fetch(&self.server, labels, scale, blocks, |encoding, payload| self.decoded(encoding, payload))
+        let found =
+            self.fetch(&self.server, labels, scale, blocks, |encoding, payload| self.decoded(encoding, payload))?;
+        self.compare(labels, scale, blocks, found.iter())?;
+        Ok(found)
     }
 
     fn bodies(&self, gate: &Gate, scale: Scale, blocks: BlockBox) -> Result<Vec<Block>, Error> {
@@ -297,7 +280,11 @@ impl FetchBlocks for Instance {
     }
 
     fn freshness(&self) -> Freshness {
-        self.freshness
+        self.settled.freshness(self.versioned)
+    }
+
+    fn is_trusted(&self) -> Result<bool, Error> {
+        self.identity.is_trusted()
     }
 
     /// Bodies are [`View::Bodies`] until the gate is open: only then it is known whether the mapping is held here.
@@ -315,9 +302,9 @@ impl FetchBlocks for Instance {
         }
     }
 
-    fn keeps(&self) -> Option<(&Identity, &dyn KeepBlocks)> {
-        let is_kept = self.freshness() == Freshness::Forever && !self.is_replaced.load(Ordering::Acquire);
-        self.identity.as_ref().filter(|_| is_kept).map(|identity| (identity, self as &dyn KeepBlocks))
+    fn keeps(&self) -> Option<(&kept::Identity, &dyn KeepBlocks)> {
+        let is_kept = self.freshness() == Freshness::Forever && matches!(self.identity.is_trusted(), Ok(true));
+        self.kept_as.as_ref().filter(|_| is_kept).map(|identity| (identity, self as &dyn KeepBlocks))
     }
 
     fn is_ready(&self, view: View) -> bool {
@@ -357,8 +344,8 @@ impl FetchBlocks for Instance {
 /// The info of an instance, anew.
 pub(super) fn info_at(server: &Server, path: &str, name: &str) -> Result<InstanceInfo, Error> {
     let request = format!("{path}/info");
-    let json = server.get(&request, METADATA_LIMIT)?;
-    InstanceInfo::parse(name, json).map_err(|error| Error::new(error.kind(), request).with_source(error))
+    let json = server.get(&request, INFO_LIMIT)?;
+    InstanceInfo::parse(name, json).map_err(|error| Error::of_payload(error, request))
 }
 
 fn label_block(block: &Block) -> Option<&LabelBlock> {
@@ -366,6 +353,12 @@ fn label_block(block: &Block) -> Option<&LabelBlock> {
         Block::Labels(labels) => Some(labels),
         Block::Absent | Block::Dense(_) => None,
     }
+}
+
+/// Whether the payload of an answer could not be read in the form that it was taken for.
+fn is_of_a_form(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    source.is_some_and(PayloadError::is_of_a_form)
 }
 
 /// Eight blocks, of which this is the last.

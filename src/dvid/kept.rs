@@ -88,13 +88,15 @@ impl Identity {
 
 impl KeepBlocks for Instance {
     fn fetch_received(&self, scale: Scale, blocks: BlockBox) -> Result<Vec<(Block, Received)>, Error> {
-        self.fetch(self.server(), Labels::Supervoxels, scale, blocks, |encoding, payload| {
+        let found = self.fetch(self.server(), Labels::Supervoxels, scale, blocks, |encoding, payload| {
             let received = match payload {
                 None => Received { encoding: ABSENT, payload: Vec::new() },
                 Some(payload) => Received { encoding: encoding.code(), payload: payload.to_vec() },
             };
             Ok((self.decoded(encoding, payload)?, received))
-        })
+        })?;
+        self.compare(Labels::Supervoxels, scale, blocks, found.iter().map(|(block, _)| block))?;
+        Ok(found)
     }
 
     fn restore(&self, encoding: u8, payload: &[u8]) -> Result<Block, Error> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::geometry::{BlockBox, BlockIndex, Scale};
 use crate::metrics::{Counter, Metrics};
@@ -14,19 +14,24 @@ use super::endpoint::instance_path;
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::Freshness;
 use super::gate::MappingMemory;
+use super::head::Head;
 use super::http::Server;
 use super::http_config::{HttpConfig, METADATA_LIMIT};
 use super::info::{InstanceInfo, NoVoxels};
-use super::instance::{Instance, MappingOptions, info_at};
+use super::instance::{Instance, MappingOptions, NodeState, info_at};
 use super::open_error::OpenError;
+use super::repo_info::MAX_ENTRIES as MAX_INSTANCES;
 use super::repo_info::{InstanceEntry, NodeInfo, RepoInfo};
-use super::resolve::{RefError, resolve};
+use super::resolve::{RefError, branch_of, resolve};
 use super::retry::{Decision, decide, jitter};
 use super::server_info::{SERVER_INFO, ServerInfo};
 use super::server_time::unix_seconds;
+use super::settled::Settled;
 
 /// A server that does not answer at the mount is asked again at least this often: somebody waits for it to come up.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Metadata of all instances together, as they came.
+const ALL_INFOS_BYTES: usize = 128 << 20;
 /// Threads that ask for infos, however many connections are allowed.
 const MAX_INFO_THREADS: usize = 16;
 
@@ -41,6 +46,10 @@ pub struct NodeOptions {
     pub mapping_limit_bytes: usize,
     /// Between the two downloads of a mapping that must agree.
     pub mapping_apart: Duration,
+    /// A repo with more instances is not opened; no repo with more than 65,536 is.
+    pub max_instances: usize,
+    /// One block of so many is fetched twice, by two endpoints, and compared; 0: none.
+    pub verify_every: u32,
     /// How long a server that does not answer is waited for when the node is opened; zero: it is asked once.
     pub patience: Duration,
 }
@@ -52,6 +61,8 @@ impl Default for NodeOptions {
             settle: Duration::from_secs(600),
             mapping_limit_bytes: 256 << 20,
             mapping_apart: Duration::from_secs(2),
+            max_instances: MAX_INSTANCES,
+            verify_every: 0,
             patience: Duration::from_secs(10),
         }
     }
@@ -72,8 +83,7 @@ pub struct Node {
     pub alias: String,
     /// The instances that are visible at this node, by name.
     pub instances: Vec<InstanceInfo>,
-    /// Whether the data of this node will never change.
-    is_settled: bool,
+    state: NodeState,
     http: Server,
     mapping_memory: Arc<MappingMemory>,
     options: NodeOptions,
@@ -94,7 +104,7 @@ impl Node {
         let server = Server::new(&address.origin, http, metrics)?;
         let asked = Patience { server: &server, limit: options.patience };
         let info = asked.wait_for(server_info).map_err(|error| not_dvid(&server, error))?;
-        let found = asked.wait_for(|server| match resolve(server, &address.reference) {
+        let found = asked.wait_for(|server| match resolve(server, &address.reference, options.max_instances) {
             Ok(found) => Ok(Ok(found)),
             Err(RefError::NoNode(words)) => Ok(Err(words)),
             Err(RefError::Failed(error)) => Err(error),
@@ -106,7 +116,7 @@ impl Node {
         let node = node.ok_or_else(|| bad_ref(format!("the server does not show node {uuid}")))?;
         let entries = visible_entries(&repo, &uuid);
         let instances = infos(&asked, &uuid, &entries, n_threads)?;
-        let is_settled = is_settled(&node, &info, options.settle);
+        let settled = Arc::new(Settled::new(&node, &info, options.settle, options.ttl));
         Ok(Self {
             server: address.origin.clone(),
             reference: address.reference.clone(),
@@ -114,17 +124,17 @@ impl Node {
             root: repo.root,
             alias: repo.alias,
             instances,
-            is_settled,
+            state: NodeState { settled, suspicion: Arc::default() },
             http: server,
             mapping_memory: Arc::new(MappingMemory::new(options.mapping_limit_bytes)),
             options,
         })
     }
 
-    /// How long what an instance holds at this node stays right.
+    /// How long what an instance holds at this node stays right, as far as is known now.
     #[must_use]
     pub fn freshness(&self, info: &InstanceInfo) -> Freshness {
-        if self.is_settled && info.versioned { Freshness::Forever } else { Freshness::For(self.options.ttl) }
+        self.state.settled.freshness(info.versioned)
     }
 
     /// An instance as a source of blocks.
@@ -133,8 +143,9 @@ impl Node {
     /// If it has no voxels.
     pub fn instance(&self, info: &InstanceInfo) -> Result<Arc<Instance>, Error> {
         let mapping = MappingOptions { apart: self.options.mapping_apart, memory: Arc::clone(&self.mapping_memory) };
-        let instance = Instance::new(self.http.clone(), &self.info.uuid, info, self.freshness(info), mapping)?;
-        Ok(Arc::new(instance.in_repo(&self.root, &self.info.uuid)))
+        let instance = Instance::new(self.http.clone(), &self.info.uuid, info, &self.state, mapping)?;
+        let instance = instance.in_repo(&self.root, &self.info.uuid, info);
+        Ok(Arc::new(instance.verified_every(self.options.verify_every)))
     }
 
     /// Which blocks of a box an instance of this node stores, asked as patiently as everything at the mount.
@@ -144,6 +155,13 @@ impl Node {
     pub fn stored_blocks(&self, of: &Instance, scale: Scale, blocks: BlockBox) -> Result<Vec<BlockIndex>, Error> {
         Patience { server: &self.http, limit: self.options.patience }
             .wait_for(|server| of.stored_blocks_by(server, scale, blocks))
+    }
+
+    /// The branch by which this node was found as its newest, if it was.
+    #[must_use]
+    pub fn head(&self) -> Option<Head> {
+        let branch = branch_of(&self.reference)?;
+        Some(Head::new(self.http.clone(), &self.root, branch, &self.info.uuid))
     }
 
     /// When the node last changed, as unix seconds: the time of its files.
@@ -195,14 +213,6 @@ fn not_dvid(server: &Server, error: Error) -> OpenError {
     }
 }
 
-/// Whether a node's data will never change: it was committed long enough ago, by the server's clock.
-fn is_settled(node: &NodeInfo, server: &ServerInfo, settle: Duration) -> bool {
-    let ours = || SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|now| i64::try_from(now.as_secs()).ok());
-    let age = server.time.or_else(ours).zip(unix_seconds(&node.updated)).map(|(now, updated)| now - updated);
-    let is_old = age.and_then(|age| u64::try_from(age).ok()).is_some_and(|age| age >= settle.as_secs());
-    node.locked && is_old && !server.writes_committed_nodes()
-}
-
 /// Instances that were made at this node or at one that it follows; the repo lists those of all branches.
 fn visible_entries<'a>(repo: &'a RepoInfo, uuid: &str) -> Vec<&'a InstanceEntry> {
     let find = |uuid: &str| repo.nodes.iter().find(|node| node.uuid == uuid);
@@ -227,12 +237,16 @@ fn infos(
     n_threads: usize,
 ) -> Result<Vec<InstanceInfo>, OpenError> {
     let next = AtomicUsize::new(0);
-    let found = Mutex::new(vec![]);
+    let (found, n_bytes) = (Mutex::new(vec![]), AtomicUsize::new(0));
     let failed = Mutex::new(None);
     let work = || {
         while let Some(entry) = entries.get(next.fetch_add(1, Ordering::Relaxed)) {
             match info_of(asked, uuid, entry) {
-                Ok(info) => found.lock().unwrap_or_else(PoisonError::into_inner).push(info),
+                Ok(info) => {
+                    let all = n_bytes.fetch_add(info.json.len(), Ordering::Relaxed) + info.json.len();
+                    let info = if all > ALL_INFOS_BYTES { too_large(entry) } else { info };
+                    found.lock().unwrap_or_else(PoisonError::into_inner).push(info);
+                }
                 Err(error) => {
                     next.store(entries.len(), Ordering::Relaxed);
                     *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -241,9 +255,13 @@ fn infos(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..n_threads.min(entries.len()) {
-            scope.spawn(work);
+        for _ in 1..n_threads.min(entries.len()) {
+            // With fewer threads it takes longer.
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
         }
+        work();
     });
     if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error.into());
@@ -259,13 +277,20 @@ fn info_of(asked: &Patience<'_>, uuid: &str, entry: &InstanceEntry) -> Result<In
     let answer =
         instance_path(uuid, &entry.name).and_then(|path| asked.wait_for(|server| info_at(server, &path, &entry.name)));
     match answer {
-        Ok(info) => Ok(info.checked_against(entry)),
+        Ok(info) => {
+            let info = info.checked_against(entry);
+            info.log_oddities();
+            Ok(info)
+        }
         Err(error) => match error.kind() {
             ErrorKind::Status(_)
             | ErrorKind::Denied
             | ErrorKind::Redirected
             | ErrorKind::Malformed
-            | ErrorKind::OverLimit => Ok(without_voxels(entry, &error)),
+            | ErrorKind::OverLimit => {
+                tracing::info!(target: "dvidfs", code = error.code(), op = "mount", cause = %error, "no metadata of an instance");
+                Ok(without_voxels(entry, &error))
+            }
             ErrorKind::Unreachable
             | ErrorKind::UnknownHost
             | ErrorKind::TlsFailed
@@ -279,6 +304,14 @@ fn info_of(asked: &Patience<'_>, uuid: &str, entry: &InstanceEntry) -> Result<In
     }
 }
 
+/// An instance that comes behind more metadata than any repo has.
+fn too_large(entry: &InstanceEntry) -> InstanceInfo {
+    let detail = format!("the metadata of all instances are more than {ALL_INFOS_BYTES} bytes");
+    let error = Error::new(ErrorKind::OverLimit, "info").with_detail(detail);
+    tracing::info!(target: "dvidfs", code = error.code(), op = "mount", "metadata of an instance are left out");
+    without_voxels(entry, &error)
+}
+
 fn without_voxels(entry: &InstanceEntry, error: &Error) -> InstanceInfo {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     InstanceInfo {
@@ -287,7 +320,7 @@ fn without_voxels(entry: &InstanceEntry, error: &Error) -> InstanceInfo {
         data_uuid: entry.data_uuid.clone(),
         versioned: false,
         json: Arc::from(&b""[..]),
-        voxels: Err(NoVoxels(format!("its metadata could not be had: {error}{cause}"))),
+        voxels: Err(NoVoxels::Unserved(format!("its metadata could not be had: {error}{cause}"))),
     }
 }
 
@@ -322,6 +355,8 @@ impl Patience<'_> {
                 return Err(error);
             }
             self.server.metrics().count(Counter::DvidRetriedRequests);
+            let code = if error.kind() == ErrorKind::Unreachable { "connect_retry" } else { error.code() };
+            tracing::debug!(target: "dvidfs", code, op = "mount", attempt = attempts, cause = %error);
             thread::sleep(pause.min(left));
         }
     }

@@ -70,6 +70,22 @@ impl OpenError {
     }
 }
 
+impl OpenError {
+    /// The code in log lines.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Address(_) | Self::BadRef { .. } => "bad_ref",
+            Self::Token(_) => "token_file",
+            Self::Unreachable(_) => "mount_unreachable",
+            Self::Denied(error) | Self::Insecure(error) | Self::UnknownHost(error) | Self::Failed(error) => {
+                error.code()
+            }
+            Self::NotDvid { source, .. } => source.code(),
+        }
+    }
+}
+
 impl From<Error> for OpenError {
     fn from(error: Error) -> Self {
         let cause = std::error::Error::source(&error);

@@ -49,6 +49,9 @@ pub enum PayloadError {
     /// A gzip member that is damaged, or not alone.
     #[error("bad gzip: {0}")]
     BadGzip(&'static str),
+    /// A gzip member of which everything is whole but what it holds.
+    #[error("bad gzip: another checksum than that of its bytes")]
+    BadCrc,
     /// An LZ4 block that is damaged.
     #[error("bad lz4: {0}")]
     BadLz4(String),
@@ -62,7 +65,7 @@ pub enum PayloadError {
     #[error("bad label block: {0}")]
     BadLabelBlock(&'static str),
     /// Metadata that cannot be read.
-    #[error("bad metadata: {0}")]
+    #[error("{0}")]
     BadMetadata(String),
 }
 
@@ -78,11 +81,31 @@ impl PayloadError {
             | Self::RepeatedBlock(_)
             | Self::BadLength { .. }
             | Self::BadGzip(_)
+            | Self::BadCrc
             | Self::BadLz4(_)
             | Self::BadSnappy(_)
             | Self::BadJpeg(_)
             | Self::BadLabelBlock(_)
             | Self::BadMetadata(_) => ErrorKind::Malformed,
+        }
+    }
+
+    /// Whether the payload is not of the form that it was taken for, and may be right in another.
+    pub(super) fn is_of_a_form(&self) -> bool {
+        match self {
+            Self::BadLength { .. }
+            | Self::BadGzip(_)
+            | Self::BadCrc
+            | Self::BadLz4(_)
+            | Self::BadSnappy(_)
+            | Self::BadJpeg(_) => true,
+            Self::CutFrame { .. }
+            | Self::BadFrameLength { .. }
+            | Self::UnaskedBlock(_)
+            | Self::RepeatedBlock(_)
+            | Self::OverLimit { .. }
+            | Self::BadLabelBlock(_)
+            | Self::BadMetadata(_) => false,
         }
     }
 
@@ -96,6 +119,7 @@ impl PayloadError {
             Self::BadLength { .. } => "bad_length",
             Self::OverLimit { .. } => "over_limit",
             Self::BadGzip(_) => "bad_gzip",
+            Self::BadCrc => "bad_crc",
             Self::BadLz4(_) => "bad_lz4",
             Self::BadSnappy(_) => "bad_snappy",
             Self::BadJpeg(_) => "bad_jpeg",

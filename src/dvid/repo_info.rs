@@ -13,7 +13,7 @@ use super::json::{Object, Text, ThreeNumbers, check_json, null_as_default, parse
 use super::payload_error::PayloadError;
 
 /// Instances, or nodes, of a repo beyond which it is not mounted.
-const MAX_ENTRIES: usize = 65_536;
+pub(super) const MAX_ENTRIES: usize = 65_536;
 
 /// A repo: a tree of versions (nodes) and the instances that all of them share.
 #[derive(Clone, Debug, PartialEq, Eq)]

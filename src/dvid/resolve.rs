@@ -4,6 +4,7 @@ use std::error::Error as _;
 
 use super::endpoint::encoded;
 use super::error::{Error, ErrorKind};
+use super::head;
 use super::http::Server;
 use super::http_config::METADATA_LIMIT;
 use super::repo_info::{NodeInfo, RepoInfo};
@@ -46,8 +47,14 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// The branch whose newest node a ref means, if it means one.
+pub(super) fn branch_of(reference: &str) -> Option<&str> {
+    let parts = Parts::of(reference);
+    parts.branch.filter(|_| parts.above == 0)
+}
+
 /// The repo of a ref, and the full UUID of the node that it means now.
-pub(super) fn resolve(server: &Server, reference: &str) -> Result<(RepoInfo, String), RefError> {
+pub(super) fn resolve(server: &Server, reference: &str, max_instances: usize) -> Result<(RepoInfo, String), RefError> {
     let parts = Parts::of(reference);
     let repo = repo_of(server, reference).or_else(|refused| match refused {
         // Servers before 2022 know no `~n`: they are asked for the branch alone.
@@ -60,6 +67,10 @@ pub(super) fn resolve(server: &Server, reference: &str) -> Result<(RepoInfo, Str
         }
         refused @ (RefError::NoNode(_) | RefError::Failed(_)) => Err(refused),
     })?;
+    if repo.instances.len() > max_instances {
+        let detail = format!("{} instances where --max-instances is {max_instances}", repo.instances.len());
+        return Err(Error::new(ErrorKind::OverLimit, "/api/repo").with_detail(detail).into());
+    }
     let uuid = match parts.branch {
         None => node_by_prefix(&repo, parts.uuid)?,
         Some(branch) => node_on_branch(server, &repo, branch, parts.above)?,
@@ -73,7 +84,7 @@ pub(super) fn resolve(server: &Server, reference: &str) -> Result<(RepoInfo, Str
 fn repo_of(server: &Server, reference: &str) -> Result<RepoInfo, RefError> {
     let path = format!("/api/repo/{}/info", encoded_reference(reference));
     match server.get(&path, METADATA_LIMIT) {
-        Ok(json) => RepoInfo::parse(&json).map_err(|error| Error::new(error.kind(), path).with_source(error).into()),
+        Ok(json) => RepoInfo::parse(&json).map_err(|error| Error::of_payload(error, path).into()),
         Err(error) if error.kind() == ErrorKind::Status(400) => Err(RefError::NoNode(words(&error))),
         Err(error) => Err(error.into()),
     }
@@ -104,11 +115,8 @@ fn node_by_prefix(repo: &RepoInfo, prefix: &str) -> Result<String, RefError> {
 }
 
 fn node_on_branch(server: &Server, repo: &RepoInfo, branch: &str, above: usize) -> Result<String, RefError> {
-    let path = format!("/api/repo/{}/branch-versions/{}", encoded(&repo.root), encoded(branch));
-    let versions = match server.get(&path, METADATA_LIMIT) {
-        Ok(json) => serde_json::from_slice::<Option<Vec<String>>>(&json)
-            .map_err(|error| Error::new(ErrorKind::Malformed, path).with_source(error))?
-            .unwrap_or_default(),
+    let versions = match head::versions(server, &repo.root, branch) {
+        Ok(versions) => versions,
         // A server that does not know the call.
         Err(error) if matches!(error.kind(), ErrorKind::Status(400 | 404)) => versions_of(repo, branch),
         Err(error) => return Err(error.into()),

@@ -1,12 +1,14 @@
 //! What a server says about itself: its clock, and since when it runs.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+use serde::Deserialize;
 
 use super::answer::words_of;
 use super::error::{Error, ErrorKind};
 use super::http::Server;
-use super::http_config::METADATA_LIMIT;
+use super::http_config::INFO_LIMIT;
+use super::json::Text;
 use super::server_time::{go_duration, unix_seconds};
 
 /// Path of the request.
@@ -23,30 +25,47 @@ pub struct ServerInfo {
     pub start: Option<ServerStart>,
 }
 
+/// What is of use in an answer that may hold anything.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawServerInfo {
+    #[serde(rename = "Datastore Version")]
+    datastore: Text,
+    #[serde(rename = "DVID Version")]
+    dvid: Text,
+    #[serde(rename = "Server time")]
+    time: Text,
+    #[serde(rename = "Server uptime")]
+    uptime: Text,
+    #[serde(rename = "Mode")]
+    mode: Text,
+}
+
 impl Server {
     /// What the server says about itself.
     ///
     /// # Errors
     /// As [`get`](Self::get), and if no DVID answers.
     pub fn server_info(&self) -> Result<ServerInfo, Error> {
-        ServerInfo::parse(&self.get(SERVER_INFO, METADATA_LIMIT)?)
+        ServerInfo::parse(&self.get(SERVER_INFO, INFO_LIMIT)?)
     }
 }
 
 impl ServerInfo {
     /// Reads an answer that came just now.
     pub(super) fn parse(json: &[u8]) -> Result<Self, Error> {
-        let malformed = || Error::new(ErrorKind::Malformed, SERVER_INFO);
-        let values: HashMap<String, serde_json::Value> =
-            serde_json::from_slice(json).map_err(|error| malformed().with_source(error))?;
-        let text = |key: &str| values.get(key).and_then(serde_json::Value::as_str);
-        if text("Datastore Version").or(text("DVID Version")).is_none() {
+        let malformed = || Error::new(ErrorKind::Malformed, SERVER_INFO).with_code("bad_metadata");
+        let raw: RawServerInfo = serde_json::from_slice(json).map_err(|error| malformed().with_source(error))?;
+        if raw.datastore.0.or(raw.dvid.0).is_none() {
             return Err(malformed().with_detail(format!("no DVID says this: {}", words_of(json))));
         }
         Ok(Self {
-            time: text("Server time").and_then(unix_seconds),
-            mode: text("Mode").unwrap_or_default().to_owned(),
-            start: text("Server uptime")
+            time: raw.time.0.as_deref().and_then(unix_seconds),
+            mode: raw.mode.0.unwrap_or_default(),
+            start: raw
+                .uptime
+                .0
+                .as_deref()
                 .and_then(go_duration)
                 .map(|uptime| ServerStart { seen: Instant::now(), uptime }),
         })

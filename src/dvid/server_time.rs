@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Unix seconds of Go's `time.String()` (`2026-11-23 22:24:08.9 +0000 UTC m=+14.6`) or RFC 3339.
-pub(super) fn unix_seconds(text: &str) -> Option<i64> {
+#[must_use]
+pub fn unix_seconds(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
     let [year, month, day] = numbers(date, '-')?;
     let rest = rest.strip_prefix(['T', 't', ' '])?;
@@ -57,6 +58,14 @@ pub(super) fn now_seconds() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// The moment, as `2026-11-23T22:24:08Z`, of these unix seconds.
+#[must_use]
+pub fn time_of_unix_seconds(seconds: i64) -> String {
+    let of_day = seconds.rem_euclid(86_400);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{}T{hour:02}:{minute:02}:{second:02}Z", date_of_unix_seconds(seconds))
+}
+
 /// The day, as `2026-11-23`, of these unix seconds.
 pub(super) fn date_of_unix_seconds(seconds: i64) -> String {
     // As days of a calendar whose years begin in March, so that a leap day comes last.
@@ -108,6 +117,7 @@ mod tests {
             let seconds = unix_seconds(&format!("{date}T23:59:59Z")).unwrap();
             assert_eq!(date_of_unix_seconds(seconds), date);
             assert_eq!(date_of_unix_seconds(seconds - 86_399), date);
+            assert_eq!(time_of_unix_seconds(seconds), format!("{date}T23:59:59Z"));
         }
     }
 

@@ -2,9 +2,23 @@
 
 use std::io;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, Error, InvalidMessage};
 
 use super::server_time::{date_of_unix_seconds, now_seconds};
+
+/// The certificates (DER) of a PEM text.
+///
+/// # Errors
+/// Why, if it holds none, or anything that cannot be read.
+pub fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let mut found = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        found.push(certificate.map_err(|error| error.to_string())?.to_vec());
+    }
+    if found.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(found) }
+}
 
 /// What is wrong with the server's TLS, if this error says so and no further try can mend it.
 ///
@@ -12,6 +26,11 @@ use super::server_time::{date_of_unix_seconds, now_seconds};
 pub(super) fn tls_failure(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     words_of(error, now_seconds())
+}
+
+/// Whether TLS failed, for good or for once.
+pub(super) fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<Error>())
 }
 
 #[allow(clippy::wildcard_enum_match_arm)] // the library's list of errors is open
@@ -47,7 +66,7 @@ fn certificate(why: &CertificateError, now: i64) -> String {
         }
         // A server that signs for itself mostly signs as an authority, which no server may be.
         CertificateError::UnknownIssuer | CertificateError::Other(_) => {
-            "only certificates of public authorities are believed".into()
+            "only certificates of public authorities are believed, or of those that --cacert FILE names".into()
         }
         _ => "ask who runs the server for another certificate".into(),
     }

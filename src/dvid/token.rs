@@ -6,6 +6,7 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use nix::fcntl::OFlag;
@@ -105,6 +106,8 @@ pub(super) struct TokenKeeper {
     file: Option<PathBuf>,
     /// Held for a clone only.
     current: Mutex<Option<Token>>,
+    /// The server refuses the token since its last answer.
+    is_refused: AtomicBool,
 }
 
 impl TokenKeeper {
@@ -114,7 +117,17 @@ impl TokenKeeper {
     /// If the file is unfit.
     pub(super) fn open(file: Option<&Path>) -> Result<Self, TokenError> {
         let token = file.map(Token::read).transpose()?;
-        Ok(Self { file: file.map(Path::to_owned), current: Mutex::new(token) })
+        Ok(Self { file: file.map(Path::to_owned), current: Mutex::new(token), is_refused: AtomicBool::new(false) })
+    }
+
+    /// Takes note of whether an answer was a refusal, and says once that the server lets us in again. Who was refused
+    /// tells of it himself.
+    pub(super) fn note(&self, is_taken: bool) {
+        if !is_taken {
+            self.is_refused.store(true, Ordering::Release);
+        } else if self.is_refused.load(Ordering::Relaxed) && self.is_refused.swap(false, Ordering::AcqRel) {
+            tracing::info!(target: "dvidfs", code = "auth_ok", "the server lets us in again");
+        }
     }
 
     pub(super) fn current(&self) -> Option<Token> {

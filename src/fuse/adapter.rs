@@ -20,6 +20,8 @@ use crate::vfs::{self, Attributes, ByteRange, Caching, Lasting, Totals};
 
 use super::answer::{Answer, ReadRequest, Slot};
 use super::errno::{errno_of, name};
+use super::given_up::GivenUp;
+use super::kept::KeptPages;
 use super::kill_poll::ParkedReads;
 use super::serve::Serve;
 
@@ -47,9 +49,11 @@ const MAX_NAME_BYTES: u32 = 255;
 pub(super) struct Adapter {
     pub(super) tree: Arc<dyn Serve>,
     pub(super) parked: Arc<ParkedReads>,
+    pub(super) kept: Arc<KeptPages>,
     /// Set when the mount is about to end: new reads are refused.
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) given_up: Arc<GivenUp>,
     /// The user and group that everything belongs to.
     pub(super) owner: (u32, u32),
 }
@@ -59,7 +63,7 @@ impl Adapter {
     fn guarded(&self, op: &'static str, handler: impl FnOnce()) {
         self.metrics.count(Counter::FuseRequests);
         if catch_unwind(AssertUnwindSafe(handler)).is_err() {
-            self.metrics.count(Counter::Panics);
+            self.metrics.happened(Counter::Panics);
             error!(target: "dvidfs", code = "panic", op, "a handler panicked; the request is answered EIO");
         }
     }
@@ -149,8 +153,10 @@ impl Filesystem for Adapter {
         });
     }
 
-    /// Inode numbers are computed, nothing is kept for them.
-    fn forget(&self, _req: &Request, _ino: INodeNo, _nlookup: u64) {}
+    /// Inode numbers are computed: all that is kept is which of them may have pages.
+    fn forget(&self, _req: &Request, ino: INodeNo, _nlookup: u64) {
+        self.kept.forgotten(ino.0);
+    }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         self.guarded("getattr", || match self.tree.attributes(ino.0) {
@@ -164,8 +170,12 @@ impl Filesystem for Adapter {
             Ok(opened) => {
                 let caching = match opened.caching {
                     Caching::Keep => FopenFlags::FOPEN_KEEP_CACHE,
+                    Caching::Anew => FopenFlags::empty(),
                     Caching::Direct => FopenFlags::FOPEN_DIRECT_IO,
                 };
+                if opened.caching != Caching::Direct {
+                    self.kept.opened(ino.0);
+                }
                 reply.opened(FileHandle(opened.fh), caching | FopenFlags::FOPEN_NOFLUSH);
             }
             Err(error) => reply.error(refused("open", ino.0, &error)),
@@ -185,12 +195,16 @@ impl Filesystem for Adapter {
     ) {
         let range = ByteRange::new(offset, size);
         let request = ReadRequest { ino: ino.0, range, pid: req.pid() };
-        let slot = Slot::new(request, reply, Arc::clone(&self.metrics));
+        let kept = (Arc::clone(&self.kept), Arc::clone(&self.given_up));
+        let slot = Slot::new(request, reply, Arc::clone(&self.metrics), kept);
         self.guarded("read", || {
             self.metrics.count(Counter::FuseReads);
             let answer = Answer(Arc::clone(&slot));
             if self.stopping.load(Ordering::SeqCst) {
                 return answer.finish(Err(vfs::Error::ShuttingDown));
+            }
+            if let Some(error) = self.given_up.recall(request) {
+                return answer.finish(Err(error));
             }
             let then = Box::new(move |result| answer.finish(result));
             slot.reader.begin(|| self.tree.read(ino.0, fh.0, range, then));
@@ -221,7 +235,7 @@ impl Filesystem for Adapter {
             Ok(Caching::Keep) => {
                 reply.opened(FileHandle(0), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
             }
-            Ok(Caching::Direct) => reply.opened(FileHandle(0), FopenFlags::empty()),
+            Ok(Caching::Anew | Caching::Direct) => reply.opened(FileHandle(0), FopenFlags::empty()),
             Err(error) => reply.error(refused("opendir", ino.0, &error)),
         });
     }

@@ -11,6 +11,8 @@ use crate::metrics::{Counter, Metrics};
 use crate::vfs::{self, ByteRange, Reader};
 
 use super::errno::{errno_of, name};
+use super::given_up::GivenUp;
+use super::kept::KeptPages;
 
 /// What the kernel asked for, and who waits for it.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +31,27 @@ pub(super) struct Slot {
     /// `None` once it is answered. The reply is taken out under the lock and sent after it.
     reply: Mutex<Option<ReplyData>>,
     metrics: Arc<Metrics>,
+    given_up: Arc<GivenUp>,
+    /// What the kernel keeps goes when the data is found to be other data.
+    kept: Arc<KeptPages>,
     /// In whose name the blocks are asked for.
     pub(super) reader: Reader,
 }
 
 impl Slot {
-    pub(super) fn new(request: ReadRequest, reply: ReplyData, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn new(
+        request: ReadRequest,
+        reply: ReplyData,
+        metrics: Arc<Metrics>,
+        (kept, given_up): (Arc<KeptPages>, Arc<GivenUp>),
+    ) -> Arc<Self> {
         Arc::new(Self {
             request,
             since: Instant::now(),
             reply: Mutex::new(Some(reply)),
             metrics,
+            kept,
+            given_up,
             reader: Reader::default(),
         })
     }
@@ -71,10 +83,17 @@ impl Slot {
             self.metrics.count(Counter::KilledReads);
             debug!(target: "dvidfs", code = error.code(), op = "read", ino, offset, size, pid, ?waited);
         } else {
-            let (code, errno) = (error.code(), name(errno));
-            warn!(target: "dvidfs", code, op = "read", ino, offset, size, ?waited, ?errno, cause = %Chain(error));
+            if error.is_given_up() {
+                self.given_up.remember(self.request, error);
+            }
+            let (code, errno_name) = (error.code(), name(errno));
+            warn!(target: "dvidfs", code, op = "read", ino, offset, size, ?waited, errno = ?errno_name, cause = %Chain(error));
         }
+        let is_other_data = i32::from(errno) == libc::ESTALE;
         reply.error(errno);
+        if is_other_data {
+            self.kept.drop_all();
+        }
         true
     }
 
@@ -90,6 +109,7 @@ impl Slot {
         let asked = u64::from(self.request.range.size);
         if bytes.len() as u64 > asked {
             // The kernel would refuse it with EINVAL; the reader is told the same, and we are told why.
+            self.metrics.happened(Counter::FailedReads);
             error!(target: "dvidfs", code = "bad_length", op = "read", ino = self.request.ino, asked, got = bytes.len());
             return reply.error(Errno::EIO);
         }
@@ -113,6 +133,7 @@ impl Drop for Answer {
     fn drop(&mut self) {
         if let Some(reply) = self.0.take() {
             let ReadRequest { ino, range: ByteRange { offset, size }, .. } = self.0.request;
+            self.0.metrics.happened(Counter::FailedReads);
             error!(target: "dvidfs", code = "abandoned", op = "read", ino, offset, size);
             reply.error(Errno::EIO);
         }

@@ -65,7 +65,8 @@ mod tests {
     fn fetch(kind: ErrorKind) -> array::Error {
         let source = Arc::new(dvid::Error::new(kind, "/api/node/x/gray/raw"));
         let block = BlockIndex(Coordinate::ZERO);
-        let source = FetchError { source, scale: Scale::FULL, block, attempts: 1, waited: Duration::ZERO };
+        let waited = Duration::ZERO;
+        let source = FetchError { source, scale: Scale::FULL, block, attempts: 1, waited, gave_up: false };
         array::Error::Fetch { array: "gray".into(), source }
     }
 

@@ -7,13 +7,15 @@ mod adapter;
 mod answer;
 mod device;
 mod errno;
+mod given_up;
+mod kept;
 mod kill_poll;
 mod mount;
 mod mountinfo;
 mod serve;
 mod session;
 
-pub use mount::{MountError, MountOptions, check_mountpoint, clear_dead_mount, lies_below, unmount};
+pub use mount::{MountError, MountOptions, check_mountpoint, clear_dead_mount, lies_below, live_mount, unmount};
 pub use mountinfo::{MountEntry, mounts};
 pub use serve::Serve;
 pub use session::{Ending, Mounted, Stopper, mount, request_timeout};

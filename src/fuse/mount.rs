@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::statfs;
 
 use super::device::{NotDetached, check_device, detach, mount_device, unmount_unused};
-use super::mountinfo::{MountEntry, mount_at};
+use super::mountinfo::{MountEntry, mount_at, mounts};
 
 /// How a mount is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +26,21 @@ pub struct MountOptions {
     pub read_ahead_kb: Option<u32>,
     /// Whether a dead mount of ours at the same directory is taken away first.
     pub replace: bool,
+    /// Whether the mount is made over a dead one of ours, if there is one, so that its error shows until then. An
+    /// ordinary user cannot do that: then the dead one is taken away right before.
+    pub over_dead: bool,
 }
 
 impl Default for MountOptions {
     fn default() -> Self {
-        Self { fsname: "dvidfs".into(), allow_other: false, threads: 3, read_ahead_kb: None, replace: false }
+        Self {
+            fsname: "dvidfs".into(),
+            allow_other: false,
+            threads: 3,
+            read_ahead_kb: None,
+            replace: false,
+            over_dead: false,
+        }
     }
 }
 
@@ -50,6 +60,8 @@ pub enum MountError {
     NoHelper(&'static str),
     #[error("--allow-other is not allowed here: add the line user_allow_other to /etc/fuse.conf, or run as root")]
     AllowOtherDenied,
+    #[error("the system gives no threads: allow more of them (ulimit -u, pids cgroup)")]
+    NoThreads(#[source] io::Error),
     #[error("{} does not exist: make the directory first", .0.display())]
     Missing(PathBuf),
     #[error("{} is not a directory: give an empty directory", .0.display())]
@@ -78,6 +90,10 @@ pub enum MountError {
     Refused { mountpoint: PathBuf, why: String },
     #[error("{} has no mount: nothing to unmount", .0.display())]
     NotMounted(PathBuf),
+    #[error("{} is in no dvidfs mount: mount it first, or give its directory", .0.display())]
+    NoMountHere(PathBuf),
+    #[error("the program behind the mount {} has died: reads since then have failed; clear it with `dvidfs umount {}`, or mount with --replace", .0.display(), .0.display())]
+    Died(PathBuf),
     #[error("{} does not exist: there is nothing to unmount", .0.display())]
     NothingThere(PathBuf),
     #[error("{} is a mount of {user}: only they or root can unmount it", mountpoint.display())]
@@ -117,7 +133,14 @@ pub(super) struct NewMount {
 
 /// Checks the directory and mounts there. Whatever fails, nothing stays mounted.
 pub(super) fn make_mount(mountpoint: &Path, options: &MountOptions) -> Result<NewMount, MountError> {
-    if options.replace {
+    if options.over_dead && is_dead(mountpoint) {
+        let resolved = resolve_parent(mountpoint)?;
+        let is_ours = entry_at(&resolved)?.is_some_and(|entry| entry.is_ours());
+        if is_ours && let Ok(device) = mount_device(&resolved, options) {
+            return Ok(NewMount { device, mountpoint: resolved });
+        }
+    }
+    if options.replace || options.over_dead {
         clear_dead_mount(mountpoint)?;
     }
     let resolved = check_directory(mountpoint)?;
@@ -142,20 +165,20 @@ pub fn check_mountpoint(mountpoint: &Path, replace: bool) -> Result<(), MountErr
     check_device()
 }
 
-/// Takes away a mount of ours whose program has died. Any other directory is left alone.
+/// Takes away the mounts of ours at a directory whose programs have died. Any other directory is left alone.
 ///
 /// # Errors
-/// If the dead mount is not ours, or cannot be taken away.
+/// If a dead mount is not ours, or cannot be taken away.
 pub fn clear_dead_mount(mountpoint: &Path) -> Result<(), MountError> {
-    if !is_dead(mountpoint) {
-        return Ok(());
+    while is_dead(mountpoint) {
+        let resolved = resolve_parent(mountpoint)?;
+        match entry_at(&resolved)? {
+            Some(entry) if entry.is_ours() => detach_for(&entry, &resolved)?,
+            Some(entry) => return Err(MountError::DeadStranger { mountpoint: resolved, fs_type: entry.fs_type }),
+            None => return Ok(()),
+        }
     }
-    let resolved = resolve_parent(mountpoint)?;
-    match entry_at(&resolved)? {
-        Some(entry) if entry.is_ours() => detach_for(&entry, &resolved),
-        Some(entry) => Err(MountError::DeadStranger { mountpoint: resolved, fs_type: entry.fs_type }),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Unmounts a directory, also one whose program has died; `lazy` also one that is in use.
@@ -175,13 +198,39 @@ pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), MountError> {
         return Err(MountError::NotOurs { mountpoint: resolved, fs_type: entry.fs_type });
     }
     if dead || lazy {
-        return detach_for(&entry, &resolved);
+        detach_for(&entry, &resolved)?;
+        // Dead ones below it were there before a supervisor mounted again.
+        return clear_dead_mount(&resolved);
     }
     refuse_another(&entry, &resolved)?;
     unmount_unused(&resolved).map_err(|failed| match failed {
         NotDetached::NoHelper(why) => MountError::NoHelper(why),
         NotDetached::Why(why) => MountError::InUse { mountpoint: resolved, why },
     })
+}
+
+/// The directory of the mount of ours that a path lies in, if its program lives.
+///
+/// # Errors
+/// If the path lies in no mount of ours, or in a dead one, or in one that this user may not look at.
+pub fn live_mount(path: &Path) -> Result<PathBuf, MountError> {
+    // In a dead mount, and in one of another user, no name can be resolved.
+    let absolute = || std::path::absolute(path).map_err(|why| unusable(path, why));
+    let (resolved, why) = match path.canonicalize() {
+        Ok(resolved) => (resolved, None),
+        Err(why) => (resolve_parent(path).or_else(|_| absolute())?, Some(why)),
+    };
+    let all = mounts().map_err(|why| unusable(&resolved, why))?;
+    let found = all.into_iter().filter(|entry| resolved.starts_with(&entry.mount_point));
+    // Of those at one place the last one is seen.
+    let entry = found.max_by_key(|entry| entry.mount_point.as_os_str().len()).filter(MountEntry::is_ours);
+    let entry = entry.ok_or(MountError::NoMountHere(resolved))?;
+    refuse_another(&entry, &entry.mount_point).or_else(|error| if why.is_some() { Err(error) } else { Ok(()) })?;
+    match (is_dead(&entry.mount_point), why) {
+        (true, _) => Err(MountError::Died(entry.mount_point)),
+        (false, Some(why)) => Err(unusable(path, why)),
+        (false, None) => Ok(entry.mount_point),
+    }
 }
 
 /// Detaches a mount for the person who asked.

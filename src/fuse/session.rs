@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::vfs;
 
 use super::adapter::Adapter;
 use super::device::detach;
+use super::kept::KeptPages;
 use super::kill_poll::ParkedReads;
 use super::mount::{MountError, MountOptions, NewMount, detach_own, make_mount};
 use super::mountinfo::mount_at;
@@ -78,6 +79,7 @@ pub struct Mounted {
     stopper: Stopper,
     stopping: Arc<AtomicBool>,
     parked: Arc<ParkedReads>,
+    kept: Arc<KeptPages>,
     kill_poll: Option<JoinHandle<()>>,
     session: Option<JoinHandle<()>>,
 }
@@ -92,13 +94,17 @@ pub fn mount(
     options: &MountOptions,
     metrics: Arc<Metrics>,
 ) -> Result<Mounted, MountError> {
+    rehearse(options.threads.max(1) + 4).map_err(MountError::NoThreads)?;
     let NewMount { device, mountpoint } = make_mount(mountpoint, options)?;
     let (parked, stopping) = (Arc::new(ParkedReads::default()), Arc::new(AtomicBool::new(false)));
+    let kept = Arc::new(KeptPages::default());
     let adapter = Adapter {
         tree,
         parked: Arc::clone(&parked),
+        kept: Arc::clone(&kept),
         stopping: Arc::clone(&stopping),
         metrics,
+        given_up: Arc::default(),
         owner: (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw()),
     };
     let acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
@@ -109,6 +115,7 @@ pub fn mount(
         let entry = mount_at(&mountpoint)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         let (sender, events) = channel();
         let stopper = Stopper { events: sender.clone(), requests: Arc::default() };
+        kept.start(session.notifier())?;
         let kill_poll = Some(parked.start_poll()?);
         let session = Some(start_session(session, sender)?);
         let device_number = entry.device;
@@ -116,6 +123,7 @@ pub fn mount(
     });
     let (device_number, events, stopper, kill_poll, session) = started.map_err(|why| {
         parked.close();
+        kept.close();
         if let Err(why) = detach(&mountpoint) {
             warn!(target: "dvidfs", op = "unmount", cause = %why);
         }
@@ -125,7 +133,23 @@ pub fn mount(
         set_read_ahead(&device_number, kb);
     }
     info!(target: "dvidfs", code = "mounted", op = "mount", path = %mountpoint.display());
-    Ok(Mounted { mountpoint, device_number, events, stopper, stopping, parked, kill_poll, session })
+    Ok(Mounted { mountpoint, device_number, events, stopper, stopping, parked, kept, kill_poll, session })
+}
+
+/// Whether the system gives so many threads at once. If the session found out, there would be a dead mount.
+fn rehearse(n_threads: usize) -> io::Result<()> {
+    let (sender, receiver) = channel::<()>();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let wait = || {
+        let receiver = Arc::clone(&receiver);
+        Builder::new().spawn(move || {
+            // Until the sender is gone.
+            let _ = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        })
+    };
+    let threads: Vec<_> = (0..n_threads).map(|_| wait()).collect();
+    drop(sender);
+    threads.into_iter().try_for_each(|thread| thread.map(|thread| drop(thread.join())))
 }
 
 fn start_session(session: Session<Adapter>, events: Sender<Event>) -> io::Result<JoinHandle<()>> {
@@ -161,7 +185,15 @@ impl Mounted {
             Ok(Event::Stop) | Err(_) => self.stop(),
             Ok(Event::Ended(ended)) => self.ended(ended),
         };
-        info!(target: "dvidfs", code = "unmounted", op = "unmount", path = %self.mountpoint.display(), ?ending);
+        let path = self.mountpoint.display();
+        match &ending {
+            Ending::Aborted => {
+                warn!(target: "dvidfs", code = "aborted", op = "unmount", %path, "the directory answers with an error until it is unmounted");
+            }
+            Ending::Stopped | Ending::Unmounted | Ending::Failed(_) => {
+                info!(target: "dvidfs", code = "unmounted", op = "unmount", %path, ?ending);
+            }
+        }
         ending
     }
 
@@ -189,6 +221,7 @@ impl Mounted {
 
     fn ended(&mut self, ended: io::Result<()>) -> Ending {
         self.parked.close();
+        self.kept.close();
         for thread in [self.session.take(), self.kill_poll.take()].into_iter().flatten() {
             if thread.join().is_err() {
                 warn!(target: "dvidfs", code = "panic", op = "unmount");
@@ -210,6 +243,7 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         self.parked.fail_all(&vfs::Error::ShuttingDown);
         self.parked.close();
+        self.kept.close();
     }
 }
 

@@ -77,7 +77,7 @@ impl Checks {
             let own = sender.clone();
             match Builder::new().name("dvidfs-checks".into()).spawn(move || work(&receiver, &own)) {
                 Ok(_) => *orders = Some(sender),
-                Err(error) => tracing::warn!(code = "few_threads", cause = %error, "no thread for checksums"),
+                Err(error) => tracing::warn!(code = "thread_limit", cause = %error, "no thread for checksums"),
             }
         }
         if let Some(orders) = orders.as_ref() {

@@ -51,6 +51,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether patience has ended, so that it would be waited for again.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        matches!(self, Self::Array { source: array::Error::Fetch { source, .. }, .. } if source.gave_up)
+    }
+
     /// The code of this error in log lines.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -63,6 +63,8 @@ pub enum Lasting {
 pub enum Caching {
     /// Its bytes never change: the page cache may keep them from one open to the next.
     Keep,
+    /// Its bytes never change from now on, but what the page cache holds of it may be older.
+    Anew,
     /// They may change: every read comes here.
     Direct,
 }
@@ -228,13 +230,14 @@ impl VirtualFs {
     /// # Errors
     /// If the number is a directory's, or none of this mount.
     pub fn open(&self, ino: u64) -> Result<Opened, Error> {
-        let freshness = match self.place(ino)? {
+        let (freshness, is_late) = match self.place(ino)? {
             Place::Folder => return Err(Error::IsADirectory),
             Place::Control(file) => return Ok(self.open_control(file)),
-            Place::Text(_, freshness) => freshness,
-            Place::Document(_, array) | Place::Voxels(_, array) => array.freshness(),
+            Place::Text(_, freshness) => (freshness, false),
+            Place::Document(_, array) | Place::Voxels(_, array) => (array.freshness(), array.became_lasting()),
         };
         let caching = match freshness {
+            Freshness::Forever if is_late => Caching::Anew,
             Freshness::Forever => Caching::Keep,
             Freshness::For(_) => Caching::Direct,
         };
@@ -336,7 +339,6 @@ impl VirtualFs {
             });
             then(result.map_err(|source| {
                 let path = tree.path(ino);
-                metrics.count(Counter::FailedReads);
                 journal.record(Failure {
                     time: now().as_millis() as f64 / 1000.0,
                     path: path.clone(),
@@ -345,6 +347,7 @@ impl VirtualFs {
                     code: source.code(),
                     cause: Chain(&source).to_string(),
                 });
+                metrics.happened(Counter::FailedReads);
                 Error::Array { path, source }
             }));
         })

@@ -1,7 +1,7 @@
 """What a mount must show, worked out from the server's own answers and from nothing of the program under test.
 
-Voxels come from `raw/0_1_2/<size>/<offset>`, an endpoint that the program under test never uses, or, where the server stands
-before a bucket and has no such endpoint, from blocks that it decodes itself. Everything here is zyx, with channels before
+Voxels come from `raw/0_1_2/<size>/<offset>`, an endpoint that the program under test uses for `--verify` alone, or, where
+the server stands before a bucket and has no such endpoint, from blocks that it decodes itself. Everything here is zyx, with channels before
 it; DVID's x,y,z, its channels behind them and its inclusive MaxPoint end in this file.
 """
 

@@ -31,7 +31,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 
 /// A word, and the only places (path prefixes below `src/`) whose code may hold it.
 const AT_HOME: &[(&str, &[&str])] = &[
-    ("ureq", &["dvid/http.rs"]),
+    ("ureq", &["dvid/http.rs", "dvid/http/"]),
     ("rustls", &["dvid/tls.rs"]),
     ("fuser", &["fuse/"]),
     ("unsafe", &["sys.rs"]),
@@ -333,7 +333,11 @@ fn a_forbidden_import_is_found() {
         ("vfs/mod.rs", "#[cfg(test)]\nmod tests { use crate::fuse::Mounted; }", None),
         ("vfs/mod.rs", "#[cfg(test)]\nmod tests;\nuse crate::fuse::Mounted;", Some("src/vfs/mod.rs imports fuse")),
         ("attic/mod.rs", "", Some("src/attic/mod.rs stands in attic, which has no row")),
-        ("dvid/node.rs", "use ureq::Agent;", Some("src/dvid/node.rs holds `ureq`, whose place is dvid/http.rs")),
+        (
+            "dvid/node.rs",
+            "use ureq::Agent;",
+            Some("src/dvid/node.rs holds `ureq`, whose place is dvid/http.rs, dvid/http/"),
+        ),
         ("dvid/http.rs", "use ureq::Agent;", None),
         ("vfs/tree.rs", "fn f() -> fuser::FileType {}", Some("src/vfs/tree.rs holds `fuser`, whose place is fuse/")),
         (

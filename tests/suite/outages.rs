@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, lasting_port};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
-use crate::support::{Chunk, Mounted, can_mount, chunk_of, file_values, levels, time_limit};
+use crate::support::{Chunk, Mounted, can_mount, chunk_of, file_values, levels, survival, time_limit};
 
 const NAMES: [&str; 7] = ["gray", "holes", "odd48", "u16", "f32", "neg", "labelarray"];
 
@@ -123,6 +123,9 @@ fn a_killed_reader_is_gone_at_once() {
     }
     assert_eq!(mounted.counter("failed_reads"), 0, "a killed reader is no failed read");
     assert!(demo.fault_hits(0) > 0);
+    mounted.wait_for_code("reader_killed");
+    survival::report("H1", 0);
+    survival::report("H2", 0);
 }
 
 #[test]
@@ -155,6 +158,7 @@ fn four_thousand_readers_of_a_cold_block_cost_one_fetch() {
         reader.join().unwrap();
     }
     assert_eq!(demo.count("/labelarray/blocks/") - before, 1, "H4");
+    survival::report("H4", 4000 * 4096);
     println!("H4: 4000 readers, 1 fetch, {} reads parked at once or after another", mounted.counter("parked_reads"));
 }
 
@@ -193,6 +197,7 @@ fn cached_reads_are_quick_beside_hanging_fetches() {
     times.sort();
     println!("H6: cached reads beside 256 hanging: median {:?}, p99 {:?}", times[1000], times[1980]);
     assert!(times[1980] < Duration::from_millis(50), "{:?}", times[1980]);
+    survival::report("H6", 2000 * 4096);
     for child in &mut hanging {
         child.kill().unwrap();
         child.wait().unwrap();

@@ -71,7 +71,7 @@ fn words_that_come_to_nothing_are_told() {
         ]
     );
     let mut infos = node.instances.clone();
-    infos.iter_mut().for_each(|info| info.voxels = Err(crate::dvid::NoVoxels("it holds keys".into())));
+    infos.iter_mut().for_each(|info| info.voxels = Err(crate::dvid::NoVoxels::Unserved("it holds keys".into())));
     let told = apply_extents(&mut infos, &options(&["gray"], &[])).unwrap();
     assert_eq!(told, ["--extents for \"gray\" is ignored: it holds keys"]);
 }

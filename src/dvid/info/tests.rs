@@ -90,7 +90,7 @@ fn stored_forms_are_read_from_the_compression() {
     {
         assert_eq!(voxels(&format!("info-{name}")).compression, form, "{name}");
     }
-    assert!(recorded("info-seg_lz4").voxels.unwrap_err().0.contains("LZ4"));
+    assert!(recorded("info-seg_lz4").voxels.unwrap_err().to_string().contains("LZ4"));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn every_recorded_instance_has_voxels_or_a_reason() {
     assert_eq!(all.len(), 46);
     for name in all {
         let reason = without.iter().find(|(short, _)| name.strip_prefix("info-") == Some(*short)).map(|(_, why)| *why);
-        assert_eq!(recorded(name).voxels.err().map(|why| why.0).as_deref(), reason, "{name}");
+        assert_eq!(recorded(name).voxels.err().map(|why| why.to_string()).as_deref(), reason, "{name}");
     }
     assert!(!recorded("info-unversioned").versioned && !recorded("info-unversioned_kv").versioned);
 }
@@ -151,7 +151,7 @@ fn numbers_that_no_block_has_leave_no_voxels() {
         Value::Null,
     ] {
         let voxels = with("/Extended/BlockSize", size.clone()).voxels;
-        assert!(voxels.as_ref().is_err_and(|why| why.0.starts_with("bad metadata")), "{size}: {voxels:?}");
+        assert!(voxels.as_ref().is_err_and(|why| why.to_string().starts_with("bad metadata")), "{size}: {voxels:?}");
     }
     for number in ["18446744073709551616", "1e400", "1e2", "-1"] {
         assert!(with_text("[64,64,64]", &format!("[64,64,{number}]")).voxels.is_err(), "{number}");
@@ -250,7 +250,7 @@ fn an_image_of_four_channels_has_four_values_and_no_jpeg() {
     let json = String::from_utf8(body("info-rgba")).unwrap();
     let with = |old: &str, new: &str| {
         assert!(json.contains(old), "{old}");
-        InstanceInfo::parse("rgba", json.replace(old, new).into_bytes()).unwrap().voxels.unwrap_err().0
+        InstanceInfo::parse("rgba", json.replace(old, new).into_bytes()).unwrap().voxels.unwrap_err().to_string()
     };
     let three = with(",{\"DataType\":\"uint8\",\"Label\":\"alpha\"}", "");
     assert_eq!(three, "bad metadata: values [\"uint8\", \"uint8\", \"uint8\"] where 4 of uint8 belong");
@@ -312,7 +312,7 @@ proptest! {
             json[at] = byte;
         }
         if let Ok(VoxelInfo { block_shape, extents, max_scale, voxel_size, .. }) =
-            InstanceInfo::parse("i", json).map_or(Err(NoVoxels(String::new())), |info| info.voxels)
+            InstanceInfo::parse("i", json).map_or(Err(NoVoxels::Bad(String::new())), |info| info.voxels)
         {
             prop_assert!(Coordinate::ZERO.all_lt(block_shape) && block_shape.product() <= MAX_BLOCK_VOXELS);
             prop_assert!(extents.is_none_or(|data| !data.is_empty() && data.n_voxels() <= 1 << 96));

@@ -17,6 +17,10 @@ fn server_at(scripted: &ScriptedServer) -> Server {
     Server::new(&scripted.origin, HttpConfig::default(), Arc::default()).unwrap()
 }
 
+fn state(freshness: Freshness) -> NodeState {
+    NodeState { settled: Arc::new(Settled::fixed(freshness)), suspicion: Arc::default() }
+}
+
 fn instance_of(
     scripted: &ScriptedServer,
     name: &str,
@@ -26,7 +30,8 @@ fn instance_of(
 ) -> Instance {
     let info = InstanceInfo::parse(name, json).unwrap();
     let memory = Arc::new(MappingMemory::new(limit_bytes));
-    Instance::new(server_at(scripted), ROOT, &info, freshness, MappingOptions { apart: APART, memory }).unwrap()
+    let mapping = MappingOptions { apart: APART, memory };
+    Instance::new(server_at(scripted), ROOT, &info, &state(freshness), mapping).unwrap()
 }
 
 /// Answers as the recorded server did, and 599 to what nobody recorded.
@@ -133,7 +138,7 @@ fn a_bucket_is_asked_block_by_block_and_never_outside_the_volume() {
     let scripted = replay();
     let info = InstanceInfo::parse("em", body("grid-info-em")).unwrap();
     let mapping = MappingOptions { apart: APART, memory: Arc::new(MappingMemory::new(0)) };
-    let instance = Instance::new(server_at(&scripted), node, &info, Freshness::Forever, mapping).unwrap();
+    let instance = Instance::new(server_at(&scripted), node, &info, &state(Freshness::Forever), mapping).unwrap();
     assert_eq!(instance.form().blocks_per_request, 1);
     // The volume has 200 x 130 x 100 voxels: block x 3 is its last.
     let found = instance.fetch_blocks(View::Stored, Scale::FULL, a_box([0, 0, 3], [1, 1, 2])).unwrap();

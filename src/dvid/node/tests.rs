@@ -1,4 +1,5 @@
 use super::super::scripted_server::{Act, ScriptedServer, answer, chunked};
+use super::super::settled::is_settled;
 use super::super::test_support::{body, recorded};
 use super::*;
 
@@ -111,7 +112,7 @@ fn an_instance_that_is_forbidden_or_broken_hides_no_other() {
     });
     let node = open(&scripted, ROOT, NodeOptions { patience: Duration::from_secs(2), ..options() }).unwrap();
     let voxels = |name: &str| node.instances.iter().find(|info| info.name == name).unwrap().voxels.clone();
-    assert!(voxels("grayscale").unwrap_err().0.contains("access denied"));
+    assert!(voxels("grayscale").unwrap_err().to_string().contains("access denied"));
     assert!(voxels("segmentation").is_err());
     assert!(voxels("gray32").is_ok());
 }

@@ -6,13 +6,22 @@ pub(crate) mod faulty_dir;
 mod mounted;
 #[path = "../../mounts/mod.rs"]
 mod mounts;
+mod namespace;
 mod oracle;
+mod proxy;
 pub(crate) mod survival;
 pub(crate) mod tmpfs;
 mod views;
 
-pub(crate) use mounted::{Mounted, time_limit};
-pub(crate) use mounts::can_mount;
-pub(crate) use oracle::{Chunk, Level, chunk_of, file_values, levels};
+pub(crate) use mounted::{Mounted, refused, time_limit};
+pub(crate) use mounts::{Scratch, can_mount};
+pub(crate) use namespace::Namespace;
+pub(crate) use oracle::{Chunk, Level, chunk_files, chunk_of, file_values, levels};
+pub(crate) use proxy::{Mode, Proxy, tls_fixture};
 pub(crate) use survival::Survival;
 pub(crate) use views::compare_views;
+
+/// Whether tests may take long: `scripts/test --more`.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("DVIDFS_MORE").is_some_and(|value| value == "1")
+}

@@ -23,6 +23,78 @@ pub fn time_limit(limit: Duration) -> TimeLimit {
     TimeLimit { _send: send }
 }
 
+/// A mount that is refused.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The exit code; `None` if it was mounted after all, or took longer than a minute.
+    pub code: Option<i32>,
+    /// All that it has said, at the level of debugging.
+    pub said: String,
+    /// The most memory that it held, in bytes.
+    pub peak_bytes: u64,
+    pub took: Duration,
+}
+
+impl Refusal {
+    /// The line for the person who mounts.
+    pub fn line(&self) -> &str {
+        let lines: Vec<_> = self.said.lines().filter(|line| line.starts_with("dvidfs: ")).collect();
+        assert_eq!(lines.len(), 1, "not one line: {}", self.said);
+        lines[0]
+    }
+
+    /// Whether this log code was told.
+    pub fn has_code(&self, code: &str) -> bool {
+        self.said.contains(&format!("code=\"{code}\""))
+    }
+}
+
+/// Mounts what must be refused.
+pub fn refused(mut command: Command, source: &str, options: &[&str]) -> Refusal {
+    let scratch = Scratch::new();
+    let log = scratch.path().join("log");
+    let mut child = command
+        .args(["mount", "-f", source])
+        .arg(scratch.mountpoint())
+        .args(without_cache(options))
+        .env("XDG_CACHE_HOME", scratch.path().join("caches"))
+        .env("DVIDFS_LOG", "dvidfs=debug")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let (began, mut peak_bytes) = (Instant::now(), 0);
+    let end = began + Duration::from_secs(60);
+    let code = loop {
+        peak_bytes = peak_bytes.max(status_bytes(child.id(), "VmHWM:"));
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        if Instant::now() > end || scratch.is_mounted() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let said = String::from_utf8_lossy(&fs::read(log).unwrap()).into_owned();
+    Refusal { code, said, peak_bytes, took: began.elapsed() }
+}
+
+fn status_bytes(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// The options with no disk cache, unless they say where it is.
+fn without_cache<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    let cache: &[&str] =
+        if options.iter().any(|option| ["--cache-dir", "--no-cache"].contains(option)) { &[] } else { &["--no-cache"] };
+    [options, cache].concat()
+}
+
 /// Lifted when it is dropped.
 pub struct TimeLimit {
     _send: std::sync::mpsc::Sender<()>,
@@ -32,6 +104,7 @@ pub struct TimeLimit {
 pub struct Mounted {
     child: Child,
     scratch: Scratch,
+    has_own_mounts: bool,
 }
 
 impl Mounted {
@@ -39,8 +112,7 @@ impl Mounted {
     ///
     /// Without a disk cache, which would hide the server from the test: who wants one says where.
     pub fn new(source: &str, options: &[&str]) -> Self {
-        let cache: &[&str] = if options.contains(&"--cache-dir") { &[] } else { &["--no-cache"] };
-        Self::with_own_caches(source, &[options, cache].concat())
+        Self::by(&[], source, options)
     }
 
     /// The same by a user whose directory of caches is the test's own.
@@ -52,18 +124,62 @@ impl Mounted {
     pub fn with_caches_at(source: &str, options: &[&str], caches: Option<&Path>) -> Self {
         let scratch = Scratch::new();
         let log = fs::File::create(scratch.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_dvidfs"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dvidfs"));
+        command.env("XDG_CACHE_HOME", caches.map_or_else(|| scratch.path().join("caches"), Path::to_owned));
+        Self::start(command, (source, options), (scratch, false), log.into())
+    }
+
+    /// The same by a program that starts the words behind its own.
+    pub fn by(starter: &[&str], source: &str, options: &[&str]) -> Self {
+        let scratch = Scratch::new();
+        let log = fs::File::create(scratch.path().join("log")).unwrap();
+        Self::with_stderr(scratch, starter, source, options, log.into())
+    }
+
+    /// The same with its standard error somewhere else than in [`log`](Self::log).
+    pub fn with_stderr(scratch: Scratch, starter: &[&str], source: &str, options: &[&str], stderr: Stdio) -> Self {
+        let words = [starter, &[env!("CARGO_BIN_EXE_dvidfs")]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        Self::start(command, (source, &without_cache(options)), (scratch, false), stderr)
+    }
+
+    /// The same by a command that starts the program: its words come behind those of the command.
+    pub fn started(command: Command, source: &str, options: &[&str]) -> Self {
+        Self::logged(command, source, options, false)
+    }
+
+    /// The same by a command that gives the program mounts of its own: they are seen through its process.
+    pub fn elsewhere(command: Command, source: &str, options: &[&str]) -> Self {
+        Self::logged(command, source, options, true)
+    }
+
+    fn logged(command: Command, source: &str, options: &[&str], has_own_mounts: bool) -> Self {
+        let scratch = Scratch::new();
+        let log = fs::File::create(scratch.path().join("log")).unwrap();
+        Self::start(command, (source, &without_cache(options)), (scratch, has_own_mounts), log.into())
+    }
+
+    fn start(
+        mut command: Command,
+        (source, options): (&str, &[&str]),
+        (scratch, has_own_mounts): (Scratch, bool),
+        stderr: Stdio,
+    ) -> Self {
+        if !command.get_envs().any(|(name, _)| name == "XDG_CACHE_HOME") {
+            command.env("XDG_CACHE_HOME", scratch.path().join("caches"));
+        }
+        let child = command
             .args(["mount", "-f", source])
             .arg(scratch.mountpoint())
             .args(options)
-            .env("XDG_CACHE_HOME", caches.map_or_else(|| scratch.path().join("caches"), Path::to_owned))
             .env("DVIDFS_LOG", "dvidfs=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(stderr)
             .spawn()
             .unwrap();
-        let mut mounted = Self { child, scratch };
+        let mut mounted = Self { child, scratch, has_own_mounts };
         let end = Instant::now() + Duration::from_secs(100);
         while !mounted.root().join(".dvidfs/stats.json").exists() {
             let ended = mounted.child.try_wait().unwrap();
@@ -73,14 +189,45 @@ impl Mounted {
         mounted
     }
 
+    /// The process that serves the mount, if it can be read: another one than [`pid`](Self::pid) if that supervises it.
+    pub fn serving_pid(&self) -> Option<i32> {
+        let stats = fs::read(self.root().join(".dvidfs/stats.json")).ok()?;
+        let stats: serde_json::Value = serde_json::from_slice(&stats).ok()?;
+        i32::try_from(stats["pid"].as_i64()?).ok()
+    }
+
+    /// Whether anything is mounted at the directory.
+    pub fn is_mounted(&self) -> bool {
+        self.scratch.is_mounted()
+    }
+
     /// The mounted directory.
     pub fn root(&self) -> PathBuf {
-        self.scratch.mountpoint()
+        let mountpoint = self.scratch.mountpoint();
+        if self.has_own_mounts {
+            return PathBuf::from(format!("/proc/{}/root{}", self.pid(), mountpoint.display()));
+        }
+        mountpoint
     }
 
     /// What the daemon has logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// The file of the log.
+    pub fn log_path(&self) -> PathBuf {
+        self.scratch.path().join("log")
+    }
+
+    /// Waits until the daemon has logged a code: lines are written by a thread of their own.
+    #[track_caller]
+    pub fn wait_for_code(&self, code: &str) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !self.log().contains(&format!("code=\"{code}\"")) {
+            assert!(Instant::now() < end, "no {code} in the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The daemon's process.
@@ -100,17 +247,48 @@ impl Mounted {
         fs::read_to_string(path).ok()?.trim().parse().ok()
     }
 
-    /// Threads and open files of the daemon.
+    /// Threads and open files of the daemon, without its connections: how many of those are kept differs.
     pub fn threads_and_files(&self) -> (usize, usize) {
-        let count = |what: &str| fs::read_dir(format!("/proc/{}/{what}", self.pid())).map_or(0, Iterator::count);
-        (count("task"), count("fd"))
+        let (sockets, files) = self.sockets_and_files();
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).map_or(0, Iterator::count);
+        (threads, files - sockets)
+    }
+
+    /// Connections of the daemon.
+    pub fn connections(&self) -> usize {
+        self.sockets_and_files().0
+    }
+
+    /// Connections that the daemon keeps at most, and two sockets of its own.
+    pub fn most_connections(&self) -> usize {
+        let config = fs::read(self.root().join(".dvidfs/config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        usize::try_from(config["max_connections"].as_u64().unwrap()).unwrap().max(8) + 2
+    }
+
+    fn sockets_and_files(&self) -> (usize, usize) {
+        let files: Vec<_> = fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or_else(
+            |_| Vec::new(),
+            |files| files.filter_map(|file| fs::read_link(file.ok()?.path()).ok()).collect(),
+        );
+        let sockets = files.iter().filter(|file| file.to_string_lossy().starts_with("socket:")).count();
+        (sockets, files.len())
     }
 
     /// Memory that the daemon holds, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
+        status_bytes(self.pid(), "VmRSS:")
+    }
+
+    /// The most memory that the daemon held since [`forget_peak`](Self::forget_peak), in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        status_bytes(self.pid(), "VmHWM:")
+    }
+
+    /// Lets the peak begin at what the daemon holds now; that.
+    pub fn forget_peak(&self) -> u64 {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+        self.peak_bytes()
     }
 
     /// A counter of `stats.json`.
@@ -129,6 +307,12 @@ impl Mounted {
         stats[of][name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"))
     }
 
+    /// Sends the daemon a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
     /// Kills the daemon without a word; its mount is taken away later.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -137,12 +321,21 @@ impl Mounted {
 
     /// Ends the daemon as a user does; gives its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.wait_for_end()
+    }
+
+    /// Waits until the daemon has ended, 10 s at most; gives its exit code.
+    pub fn wait_for_end(&mut self) -> Option<i32> {
+        self.wait_for_status()?.code()
+    }
+
+    /// The same, and also how it was killed.
+    pub fn wait_for_status(&mut self) -> Option<std::process::ExitStatus> {
         let end = Instant::now() + Duration::from_secs(10);
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
+                return Some(status);
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -95,3 +95,19 @@ pub fn file_values(
     };
     (0..spec.channels().unwrap_or(1)).flat_map(plane).collect()
 }
+
+/// The chunk files of the finest level of an array that hold data, each with what it must hold.
+pub fn chunk_files(root: &Path, dataset: &Dataset, version: usize, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let level = &levels(&root.join(name))[0];
+    let spec = dataset.instance(name).unwrap();
+    let n_chunks = level.shape.div_ceil(level.chunk_shape);
+    let chunk = |index| {
+        let Chunk { path, voxels } = chunk_of(level, index);
+        (path, file_values(dataset, version, &spec, level.scale, false, voxels))
+    };
+    let all = VoxelBox::from_shape(Coordinate::ZERO, n_chunks).unwrap();
+    all.indices()
+        .map(chunk)
+        .filter(|(path, expected)| path.exists() && expected.iter().any(|&byte| byte != 0))
+        .collect()
+}

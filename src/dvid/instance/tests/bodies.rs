@@ -214,7 +214,8 @@ fn the_mappings_of_all_labelmaps_share_their_memory() {
     let info = InstanceInfo::parse("seg", INFO.as_bytes().to_vec()).unwrap();
     for stored in [View::Stored, View::Bodies] {
         let mapping = MappingOptions { apart: APART, memory: Arc::clone(&memory) };
-        let instance = Instance::new(server_at(&scripted), ROOT, &info, Freshness::Forever, mapping).unwrap();
+        let instance =
+            Instance::new(server_at(&scripted), ROOT, &info, &super::state(Freshness::Forever), mapping).unwrap();
         instance.prepare(View::Bodies).unwrap();
         assert_eq!(instance.stored_as(View::Bodies), stored);
         assert_eq!(labels_of(&instance, View::Bodies).unwrap(), BODIES);

@@ -1,0 +1,189 @@
+//! `--supervise`: a process that mounts by another one, and mounts again when that dies.
+//!
+//! It holds neither the mount nor a connection, so there is little that could end it. Between a death and the next
+//! mount the directory answers ENOTCONN: the new mount is made over the dead one (an ordinary user cannot do that: there
+//! the dead one is taken away right before).
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+use tracing::{error, warn};
+
+use crate::fuse;
+
+use super::args::{LogArgs, PlaceArgs};
+use super::failure::Failure;
+use super::run::complain;
+use super::{daemon, logs};
+
+/// Deaths within this time count together.
+const WINDOW: Duration = Duration::from_secs(60);
+/// So many of them are a program that cannot live.
+const MOST_DEATHS: usize = 10;
+/// The first few are answered at once, later ones after a pause that doubles.
+const AT_ONCE: usize = 4;
+/// The first pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// A mount that cannot be made again, because the server is away as well, is tried this often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the thread that hears signals shares with the one that waits for the worker.
+#[derive(Debug, Default)]
+struct Watched {
+    /// The worker's process; 0: none.
+    worker: AtomicI32,
+    is_stopping: AtomicBool,
+}
+
+impl Watched {
+    fn stop(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        let worker = self.worker.load(Ordering::SeqCst);
+        if worker != 0 {
+            // One that has just ended needs no signal.
+            let _ = kill(Pid::from_raw(worker), Signal::SIGTERM);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// Mounts by a worker, and again whenever it dies, until the mount ends in order.
+pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[OsString]) -> Result<(), Failure> {
+    let _logged = logs::start(log)?;
+    let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
+    if place.daemon_child {
+        daemon::detach_from_session()?;
+    }
+    let watched = Arc::new(Watched::default());
+    pass_on_signals(Arc::clone(&watched), place.foreground)?;
+    let (mut died, mut deaths, mut is_first) = (None, VecDeque::new(), true);
+    loop {
+        let mut worker = daemon::spawn(words, &worker_words(died))?;
+        watched.worker.store(i32::try_from(worker.id()).unwrap_or(0), Ordering::SeqCst);
+        if watched.is_stopping() {
+            watched.stop();
+        }
+        match daemon::report_of(&mut worker) {
+            Some(Err(failure)) if is_first => return Err(failure),
+            Some(Err(failure)) => warn!(target: "dvidfs", code = "remount_failed", op = "mount", cause = %failure.line),
+            Some(Ok(())) if is_first => {
+                is_first = false;
+                if place.daemon_child {
+                    daemon::report_ready(place)?;
+                }
+            }
+            Some(Ok(())) => warn!(target: "dvidfs", code = "remounted", op = "mount", path = %dir.display()),
+            None => {}
+        }
+        let status = ended(&mut worker, &watched)?;
+        if status.success() || watched.is_stopping() {
+            return clear(&dir);
+        }
+        if is_first {
+            return Err(daemon::ended_early(&status.to_string()));
+        }
+        died = Some(now());
+        warn!(target: "dvidfs", code = "worker_died", op = "mount", path = %dir.display(), cause = %status, "reads fail until it is mounted again");
+        deaths.push_back(Instant::now());
+        pause(&mut deaths, &watched, &dir)?;
+        if watched.is_stopping() {
+            return clear(&dir);
+        }
+    }
+}
+
+fn worker_words(died: Option<f64>) -> Vec<OsString> {
+    let mut words = vec![OsString::from("--worker")];
+    words.extend(died.map(|seconds| OsString::from(format!("--died={seconds}"))));
+    words
+}
+
+/// Waits for the worker to end.
+fn ended(worker: &mut Child, watched: &Watched) -> Result<ExitStatus, Failure> {
+    let status = worker.wait();
+    watched.worker.store(0, Ordering::SeqCst);
+    status.map_err(|error| Failure::mount(format!("cannot wait for the worker: {error}")))
+}
+
+/// Waits before the next start, longer and longer; gives a program up that dies again and again.
+fn pause(deaths: &mut VecDeque<Instant>, watched: &Watched, dir: &Path) -> Result<(), Failure> {
+    deaths.retain(|death| death.elapsed() < WINDOW);
+    let n = deaths.len();
+    if n > MOST_DEATHS {
+        let dir = dir.display();
+        let words = format!(
+            "the program behind {dir} died {n} times within {} s and is given up: {dir} answers with an error until `dvidfs umount {dir}`",
+            WINDOW.as_secs()
+        );
+        error!(target: "dvidfs", code = "gave_up", op = "mount", "{words}");
+        complain(&words);
+        return Err(Failure::mount(words));
+    }
+    let end = Instant::now() + pause_after(n);
+    while Instant::now() < end && !watched.is_stopping() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn pause_after(n_deaths: usize) -> Duration {
+    match n_deaths.checked_sub(AT_ONCE + 1) {
+        None => Duration::ZERO,
+        Some(n) => FIRST_PAUSE.saturating_mul(1 << n.min(8)).min(LONGEST_PAUSE),
+    }
+}
+
+/// Takes away what dead workers have left: the mount has ended.
+fn clear(dir: &Path) -> Result<(), Failure> {
+    Ok(fuse::clear_dead_mount(dir)?)
+}
+
+/// What ends a mount ends the worker, and then this process.
+fn pass_on_signals(watched: Arc<Watched>, foreground: bool) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])
+        .map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))?;
+    let listen = move || {
+        for signal in signals.forever() {
+            if matches!(signal, SIGTERM | SIGINT) || (signal == SIGHUP && foreground) {
+                watched.stop();
+            }
+        }
+    };
+    let started = thread::Builder::new().name("signals".into()).spawn(listen);
+    started.map(drop).map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_dies_again_and_again_is_started_ever_later_and_then_given_up() {
+        let pauses: Vec<u128> = (1..=MOST_DEATHS).map(|n| pause_after(n).as_millis()).collect();
+        assert_eq!(pauses, [0, 0, 0, 0, 500, 1000, 2000, 4000, 8000, 10_000]);
+        let watched = Watched::default();
+        watched.is_stopping.store(true, Ordering::SeqCst);
+        let mut deaths: VecDeque<_> = (0..=MOST_DEATHS).map(|_| Instant::now()).collect();
+        let failure = pause(&mut deaths, &watched, Path::new("/mnt/brain")).unwrap_err();
+        assert!(failure.code == 32 && failure.line.contains("dvidfs umount /mnt/brain"), "{failure:?}");
+        deaths.pop_back();
+        assert!(pause(&mut deaths, &watched, Path::new("/mnt/brain")).is_ok());
+    }
+}

@@ -1,0 +1,87 @@
+//! `dvidfs check`: the gate at the end of a job.
+
+use std::fs;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind};
+use nix::sys::signal::Signal;
+
+use crate::support::{Mounted, can_mount, time_limit};
+
+const BAD: FaultKind = FaultKind::Status { status: 400, retry_after: None };
+
+fn check(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dvidfs")).arg("check").args(words).output().unwrap()
+}
+
+/// Exit code, lines on standard output, and what stands on standard error.
+fn outcome(words: &[&str]) -> (Option<i32>, Vec<String>, String) {
+    let Output { status, stdout, stderr } = check(words);
+    let lines = String::from_utf8(stdout).unwrap().lines().map(str::to_owned).collect();
+    (status.code(), lines, String::from_utf8(stderr).unwrap())
+}
+
+fn now() -> String {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64().to_string()
+}
+
+#[test]
+fn a_job_is_told_whether_a_read_of_it_failed() {
+    if !can_mount() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(120));
+    let dataset = Dataset::test().only(&["gray", "u16"]);
+    let demo = Demo::start(DemoOptions { dataset, ..DemoOptions::default() }).unwrap();
+    let source = format!("{}/a40d", demo.origin());
+    let mut mounted = Mounted::new(&source, &["--settle", "0", "--no-prefetch"]);
+    let (root, began) = (mounted.root(), now());
+    let (dir, inside) = (root.to_str().unwrap(), root.join("gray/volume.zarr/s0/0/0/0"));
+    let (code, lines, _) = outcome(&[dir, "--since", &began]);
+    assert!(code == Some(0) && lines.len() == 1 && lines[0].contains("no read has failed since"), "{code:?} {lines:?}");
+
+    demo.set_faults(vec![Fault::always("/gray/subvolblocks", BAD)]);
+    assert!(fs::read(&inside).is_err());
+    demo.set_faults(Vec::new());
+    assert!(fs::read(root.join("u16/volume.zarr/s0/0/0/0")).is_ok());
+    for words in [&[dir][..], &[dir, "--since", &began], &[dir, "--since=-10m"], &[inside.to_str().unwrap()]] {
+        let (code, lines, said) = outcome(words);
+        assert!(code == Some(1) && lines.len() == 1, "{words:?}: {code:?} {lines:?}");
+        assert!(lines[0].starts_with("gray/volume.zarr/s0/0/0/0: ") && lines[0].contains("http_status"), "{lines:?}");
+        assert!(said.contains("reads of 1 files failed since") && said.lines().count() == 1, "{said}");
+    }
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(outcome(&[dir, "--since", &now()]).0, Some(0), "nothing failed since");
+    assert_eq!(outcome(&[dir, "--since", "1970-01-01T00:00:00Z"]).0, Some(1), "all of the mount");
+
+    // More failures than are remembered one by one: the count and the first time stay.
+    demo.set_faults(vec![Fault::always("/u16/subvolblocks", BAD)]);
+    let file = root.join("u16/volume.zarr/s0/0/1/1");
+    let file = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECT).open(file).unwrap();
+    for _ in 0..600 {
+        assert!(file.read_at(&mut [0; 4096], 0).is_err());
+    }
+    let n = mounted.counter("failed_reads");
+    let (code, lines, _) = outcome(&[dir]);
+    assert!(code == Some(1) && n > 600 && lines.len() == 2, "{n} {lines:?}");
+    assert!(lines[0].starts_with("u16/volume.zarr/s0/0/1/1: 500 failed reads"), "{lines:?}");
+    assert!(lines[1].starts_with(&format!("{} failed reads more", n - 500)), "{lines:?}");
+    drop(file);
+
+    // What is no live mount is never taken for one where all went well.
+    for (path, words) in [("/", "is in no dvidfs mount"), ("/nowhere/at/all", "is in no dvidfs mount")] {
+        let (code, _, said) = outcome(&[path]);
+        assert!(code == Some(32) && said.contains(words), "{path}: {code:?} {said}");
+    }
+    mounted.signal(Signal::SIGKILL);
+    mounted.wait_for_end();
+    for path in [root.clone(), inside] {
+        let (code, lines, said) = outcome(&[path.to_str().unwrap()]);
+        assert!(
+            code == Some(32) && lines.is_empty() && said.contains("has died") && said.contains("dvidfs umount"),
+            "{said}"
+        );
+    }
+}
