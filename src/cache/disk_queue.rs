@@ -1,6 +1,7 @@
 //! What the disk is to do, and what it is doing: under the lock of the engine, so without any I/O.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::dvid::{Freshness, Received, View};
@@ -18,6 +19,8 @@ use super::read::Source;
 const LOOK_BLOCKS: usize = 512;
 /// Threads that may write at once.
 const MOST_WRITING: usize = 2;
+/// Who waits for room in the queue looks again after this.
+const TURN: Duration = Duration::from_millis(20);
 /// Lines of one log code in a second.
 const MOST_TOLD: u32 = 5;
 /// Bytes that may wait to be written, and the part of the memory that they may take.
@@ -26,7 +29,8 @@ const QUEUED_PART: usize = 16;
 /// What a write costs beside its payload: its key, and its place in the queue.
 const WRITE_BYTES: usize = 512;
 
-/// A block that waits to be written.
+/// Something that waits to be written.
+#[derive(Clone)]
 pub(super) struct Write {
     pub(super) key: EntryKey,
     pub(super) received: Received,
@@ -47,7 +51,16 @@ pub(super) enum Job {
     /// Read this one. What had to leave memory for it is dropped first.
     Load(BlockKey, Forgotten),
     Write(Write),
+    Answer(Question),
     Upkeep(Chore),
+}
+
+/// An entry that is no block, and who waits for it.
+pub(super) struct Question {
+    pub(super) key: EntryKey,
+    pub(super) most_bytes: usize,
+    /// The code of its encoding, and its payload.
+    pub(super) answer: SyncSender<(u8, Vec<u8>)>,
 }
 
 /// A job that a thread is at.
@@ -80,6 +93,7 @@ pub(super) struct DiskQueue {
     n_started: u64,
     n_writing: usize,
     writes: VecDeque<Write>,
+    questions: VecDeque<Question>,
     queued_bytes: usize,
     most_queued_bytes: usize,
     /// How often each log code was told in which second.
@@ -96,6 +110,7 @@ impl DiskQueue {
             n_started: 0,
             n_writing: 0,
             writes: VecDeque::new(),
+            questions: VecDeque::new(),
             queued_bytes: 0,
             told: HashMap::new(),
             most_queued_bytes: MOST_QUEUED_BYTES.min(memory_bytes / QUEUED_PART),
@@ -177,6 +192,9 @@ pub(super) fn next_job(engine: &Engine, disk: &Disk, state: &mut State, now: Ins
         && let Some(job) = next_chore(disk, state, now)
     {
         return Some(job);
+    }
+    if let Some(question) = state.disk.questions.pop_front() {
+        return Some((Job::Answer(question), state.disk.begin(Vec::new(), 0, Haste::Read, now)));
     }
     // Readers have most of the threads, but not all.
     if let Some(job) = state.disk.next_write(engine, 1, now) {
@@ -277,6 +295,13 @@ pub(super) fn offer(engine: &Engine, source: &Source, key: BlockKey, received: R
         received,
         decoded_bytes: source.block_bytes() as u64,
     };
+    if !push(engine, write) {
+        engine.metrics.count(Counter::DiskDroppedBlocks);
+    }
+}
+
+/// Queues something to be written, if there is room. Whether there was.
+fn push(engine: &Engine, write: Write) -> bool {
     let mut state = engine.lock();
     let may_queue = state.disk.health.may_write(Instant::now())
         && state.disk.queued_bytes + write.held_bytes() <= state.disk.most_queued_bytes
@@ -291,8 +316,33 @@ pub(super) fn offer(engine: &Engine, source: &Source, key: BlockKey, received: R
     drop(state);
     if forgotten.is_some() {
         engine.disk_work.notify_one();
-    } else {
-        engine.metrics.count(Counter::DiskDroppedBlocks);
+    }
+    forgotten.is_some()
+}
+
+/// Gets an entry that is no block, within the time in which a disk is not late. Not for threads that must not wait.
+pub(super) fn ask(engine: &Engine, key: EntryKey, most_bytes: usize) -> Option<(u8, Vec<u8>)> {
+    let late = engine.disk.as_ref()?.config().times.late;
+    let (answer, answered) = sync_channel(1);
+    let mut state = engine.lock();
+    if state.is_stopping || state.disk.is_late() || !state.disk.health.may_read(Instant::now()) {
+        return None;
+    }
+    state.disk.questions.push_back(Question { key, most_bytes, answer });
+    engine.wake_ticker(&mut state);
+    drop(state);
+    engine.disk_work.notify_one();
+    answered.recv_timeout(late).ok()
+}
+
+/// Has an entry written that is no block, and waits for its turn so long at most. Not for threads that must not wait.
+pub(super) fn tell(engine: &Engine, write: &Write, until: Instant) -> bool {
+    loop {
+        let is_over = engine.lock().is_stopping || Instant::now() >= until;
+        if is_over || push(engine, write.clone()) {
+            return !is_over;
+        }
+        std::thread::sleep(TURN);
     }
 }
 

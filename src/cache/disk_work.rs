@@ -7,7 +7,7 @@ use crate::dvid::Freshness;
 use crate::metrics::Counter;
 
 use super::disk::{Change, Chore, Disk, EntryKey, Fault, Sought};
-use super::disk_queue::{self, Job, Write};
+use super::disk_queue::{self, Job, Question, Write};
 use super::engine::Engine;
 use super::key::BlockKey;
 use super::landing;
@@ -53,6 +53,7 @@ fn do_job(engine: &Arc<Engine>, disk: &Disk, job: Job, number: u64) {
         Job::Look(keys) => look(engine, disk, keys, number),
         Job::Load(key, forgotten) => load(engine, disk, key, forgotten, number),
         Job::Write(write) => self::write(engine, disk, &write),
+        Job::Answer(question) => self::answer(engine, disk, question),
         Job::Upkeep(chore) => look_after(engine, disk, chore),
     }
 }
@@ -126,6 +127,25 @@ fn load(engine: &Arc<Engine>, disk: &Disk, key: BlockKey, forgotten: Forgotten, 
             tracing::warn!(code = "cache_version", scale, %block, "an entry of another format is left alone");
         }
         Sought::OtherFormat => {}
+        Sought::Failed(failed) => fault = Some(failed),
+    }
+    note(engine, disk, fault);
+}
+
+/// Reads an entry for who waits for it; without an answer, if it is not to be had.
+fn answer(engine: &Arc<Engine>, disk: &Disk, question: Question) {
+    let Question { key, most_bytes, answer } = question;
+    let mut fault = None;
+    match disk.get(&key, most_bytes, |encoding, payload| Some((encoding, payload.to_vec()))) {
+        // Who has waited too long is gone.
+        Sought::Got(found) => drop(answer.try_send(found)),
+        Sought::Missing | Sought::OtherFormat => {}
+        Sought::Damaged(why) => {
+            engine.metrics.count(Counter::DiskCorruptEntries);
+            if may_tell(engine, "cache_corrupt") {
+                tracing::warn!(code = "cache_corrupt", cause = why, "a damaged entry of the disk cache");
+            }
+        }
         Sought::Failed(failed) => fault = Some(failed),
     }
     note(engine, disk, fault);

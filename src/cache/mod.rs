@@ -14,6 +14,7 @@ mod disk_work;
 mod engine;
 mod failures;
 mod flight;
+mod kept_mapping;
 mod key;
 mod landing;
 mod memory;

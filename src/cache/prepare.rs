@@ -8,6 +8,7 @@ use crate::dvid::{Decision, Error, ErrorKind, FetchBlocks, View, decide, jitter}
 use super::breaker::is_away;
 use super::claim;
 use super::engine::{Engine, State};
+use super::kept_mapping;
 use super::key::SourceId;
 use super::reads;
 use super::threads;
@@ -23,6 +24,9 @@ pub(super) fn start(engine: &Arc<Engine>, id: SourceId, view: View, source: &Arc
 }
 
 fn prepare(engine: &Arc<Engine>, id: SourceId, view: View, source: &dyn FetchBlocks) {
+    if !source.is_ready(view) && kept_mapping::restore(engine, source) && source.is_ready(view) {
+        return finish(engine, (id, view));
+    }
     while wait_for_server(engine) {
         let started = Instant::now();
         let prepared = engine.guarded("prepare", || {
@@ -38,10 +42,9 @@ fn prepare(engine: &Arc<Engine>, id: SourceId, view: View, source: &dyn FetchBlo
         let mut state = engine.lock();
         let Err(error) = prepared else {
             claim::answered(engine, &mut state);
-            let finished = state.flights.prepared((id, view));
             drop(state);
-            finished.into_iter().for_each(|read| reads::advance(engine, read));
-            return engine.work.notify_all();
+            finish(engine, (id, view));
+            return kept_mapping::keep(engine, source);
         };
         if is_away(error.kind()) {
             state.breaker.unreachable(started);
@@ -61,6 +64,13 @@ fn prepare(engine: &Arc<Engine>, id: SourceId, view: View, source: &dyn FetchBlo
             }
         }
     }
+}
+
+/// The view is ready: the reads that waited for it go on.
+fn finish(engine: &Arc<Engine>, view: (SourceId, View)) {
+    let finished = engine.lock().flights.prepared(view);
+    finished.into_iter().for_each(|read| reads::advance(engine, read));
+    engine.work.notify_all();
 }
 
 /// Waits until the server may be asked. False if the cache is shutting down.

@@ -58,7 +58,7 @@ impl MappingMemory {
     }
 
     /// Takes so much of it, if there is so much.
-    fn take(&self, bytes: usize) -> bool {
+    pub(super) fn take(&self, bytes: usize) -> bool {
         let less = |left: usize| left.checked_sub(bytes);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_ok()
     }
@@ -69,7 +69,7 @@ impl MappingMemory {
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, half).map_or(0, |left| left / 2)
     }
 
-    fn give_back(&self, bytes: usize) {
+    pub(super) fn give_back(&self, bytes: usize) {
         self.0.fetch_add(bytes, Ordering::AcqRel);
     }
 }
@@ -126,6 +126,22 @@ impl Gate {
     /// How bodies are had, if the gate is open.
     pub(super) fn way(&self) -> Option<Way> {
         self.way.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The memory that its mapping takes of.
+    pub(super) fn memory(&self) -> &Arc<MappingMemory> {
+        &self.memory
+    }
+
+    /// Opens the gate by a whole mapping that passed it in another process. False if it is open already, or if the
+    /// mapping of this node may change.
+    pub(super) fn open_with(&self, table: Table) -> bool {
+        let _checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mapper == Mapper::Server || self.way().is_some() {
+            return false;
+        }
+        *self.way.write().unwrap_or_else(PoisonError::into_inner) = Some(Way::Table(Arc::new(table)));
+        true
     }
 
     /// That the gate is closed, as an error.

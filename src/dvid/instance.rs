@@ -99,6 +99,10 @@ impl Instance {
         self
     }
 
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
+    }
+
     pub(super) fn server(&self) -> &Server {
         &self.server
     }

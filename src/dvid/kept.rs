@@ -6,6 +6,7 @@ use super::error::{Error, ErrorKind};
 use super::fetch_blocks::Block;
 use super::info::VoxelInfo;
 use super::instance::Instance;
+use super::kept_mapping::KeptMapping;
 use super::payload::Encoding;
 use super::request::{Labels, Request};
 
@@ -52,6 +53,18 @@ pub trait KeepBlocks: Send + Sync {
     /// # Errors
     /// If it is no block of this instance.
     fn restore(&self, encoding: u8, payload: &[u8]) -> Result<Block, Error>;
+
+    /// The head of the mapping of its bodies, if one is held here that passed the gate.
+    fn mapping_head(&self) -> Option<Vec<u8>>;
+
+    /// A part of that mapping; none behind the last.
+    fn mapping_part(&self, part: u64) -> Option<Vec<u8>>;
+
+    /// Begins to put a mapping together that was kept, if there is memory for it.
+    fn begin_mapping(&self, head: &[u8]) -> Option<KeptMapping>;
+
+    /// Uses a mapping that was kept, if every part of it is there. Whether it is whole.
+    fn adopt_mapping(&self, kept: KeptMapping) -> bool;
 }
 
 impl Identity {
@@ -93,5 +106,21 @@ impl KeepBlocks for Instance {
         let wrong = || Error::new(ErrorKind::Malformed, "a block that was kept");
         let encoding = Encoding::from_code(encoding).ok_or_else(wrong)?;
         self.decoded(encoding, Some(payload)).map_err(|error| wrong().with_source(error))
+    }
+
+    fn mapping_head(&self) -> Option<Vec<u8>> {
+        self.gate()?.kept_head()
+    }
+
+    fn mapping_part(&self, part: u64) -> Option<Vec<u8>> {
+        self.gate()?.kept_part(part)
+    }
+
+    fn begin_mapping(&self, head: &[u8]) -> Option<KeptMapping> {
+        self.gate()?.begin_kept(head)
+    }
+
+    fn adopt_mapping(&self, kept: KeptMapping) -> bool {
+        self.gate().is_some_and(|gate| gate.adopt(kept))
     }
 }

@@ -21,8 +21,8 @@ const MAX_DOWNLOAD_BYTES: u64 = 1 << 42;
 pub(super) struct Digest {
     /// Entries.
     pub(super) n_entries: u64,
-    sum: u64,
-    xor: u64,
+    pub(super) sum: u64,
+    pub(super) xor: u64,
 }
 
 impl Digest {
@@ -55,10 +55,22 @@ pub(super) struct Table(Vec<(u64, u64)>);
 
 impl Table {
     /// `None` if a supervoxel stands there twice.
-    fn new(mut entries: Vec<(u64, u64)>) -> Option<Self> {
+    pub(super) fn new(mut entries: Vec<(u64, u64)>) -> Option<Self> {
         entries.sort_unstable_by_key(|&(supervoxel, _)| supervoxel);
         let is_repeated = entries.windows(2).any(|pair| pair[0].0 == pair[1].0);
         (!is_repeated).then_some(Self(entries))
+    }
+
+    /// What a download of this mapping has in common with others of it.
+    pub(super) fn digest(&self) -> Digest {
+        let mut digest = Digest::default();
+        self.0.iter().for_each(|&(supervoxel, body)| digest.add(supervoxel, body));
+        digest
+    }
+
+    /// All of it, sorted by supervoxel.
+    pub(super) fn entries(&self) -> &[(u64, u64)] {
+        &self.0
     }
 
     /// The body of a supervoxel: 0 of 0, the one that is listed (0 included), itself if none is.

@@ -1,14 +1,14 @@
 //! The disk cache through real mounts: what is kept, for whom, and that nobody notices but by the speed.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use dvidfs::demo::{Dataset, Demo, DemoOptions, InstanceSpec, lasting_port};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
-use crate::support::caches::{Caches, compare, demo_of, disk_stats, wait_until_written, wanted};
+use crate::support::caches::{Caches, compare, demo_of, disk_stats, voxel_requests, wait_until_written, wanted};
 use crate::support::survival::report;
 use crate::support::{Mounted, Survival, can_mount, chunk_of, file_values, levels, time_limit};
 
@@ -77,7 +77,9 @@ fn a_remount_with_a_warm_cache_asks_for_no_block_and_gives_right_bytes() {
     assert_eq!(disk_stats(&first)["state"], "ok");
     drop(first);
     let second = caches.mount(&demo, &[]);
+    let requests = voxel_requests(&demo).len();
     assert_eq!(compare(&wanted(&second, &demo, &EXACT)), bytes);
+    assert_eq!(voxel_requests(&demo)[requests..], [""; 0], "of no kind, counted at the server");
     assert_eq!(second.counter("dvid_fetched_blocks"), 0);
     assert_eq!(second.counter("disk_corrupt_entries"), 0);
 }
@@ -107,6 +109,52 @@ fn another_server_at_the_same_address_gets_nothing_of_the_first_ones_cache() {
     wait_until_written(&mounted);
     assert_eq!(caches.files().len(), 2 * n_kept, "each has entries of its own");
     survival.end(&mut mounted, n_kept as u64, &[], bytes);
+}
+
+/// The bodies of a labelmap, and the downloads of its mapping that the server has seen.
+fn bodies(mounted: &Mounted, demo: &Demo) -> (u64, usize) {
+    (compare(&wanted(mounted, demo, &["segmentation"])), demo.count("/mappings"))
+}
+
+/// P13: neither before the gate is open, nor from a server that has loaded its mapping in part.
+#[test]
+fn a_mapping_is_kept_once_it_passed_the_gate_and_costs_no_download_again() {
+    if !can_mount() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(180));
+    let dataset = || Dataset::test().only(&["segmentation"]);
+    let loading =
+        DemoOptions { dataset: dataset(), mapping_loads_for: Duration::from_secs(4), ..DemoOptions::default() };
+    let (demo, caches) = (Demo::start(loading).unwrap(), Caches::new());
+    let first = caches.mount(&demo, &[]);
+    let (bytes, downloads) = bodies(&first, &demo);
+    assert!(downloads > 2, "the gate waited for the server: {downloads} downloads");
+    wait_until_written(&first);
+    drop(first);
+    // This server has its mapping loaded in part for good: only what was kept can give bodies.
+    let never =
+        DemoOptions { dataset: dataset(), mapping_loads_for: Duration::from_secs(3600), ..DemoOptions::default() };
+    let demo = Demo::start(never).unwrap();
+    let second = caches.mount(&demo, &[]);
+    let requests = voxel_requests(&demo);
+    assert_eq!(bodies(&second, &demo), (bytes, 0), "the same bodies without a download");
+    assert_eq!(voxel_requests(&demo)[requests.len()..], [""; 0], "and without a block");
+    drop(second);
+    // A mapping of which a byte is wrong is downloaded again.
+    let is_part = |file: &&PathBuf| fs::read(file).unwrap().windows(12).any(|bytes| bytes == b"mapping part");
+    let files = caches.files();
+    let parts: Vec<_> = files.iter().filter(is_part).collect();
+    assert!(!parts.is_empty());
+    for part in parts {
+        let mut kept = fs::read(part).unwrap();
+        *kept.last_mut().unwrap() ^= 1;
+        fs::write(part, kept).unwrap();
+    }
+    let demo = Demo::start(DemoOptions { dataset: dataset(), ..DemoOptions::default() }).unwrap();
+    let third = caches.mount(&demo, &[]);
+    assert_eq!(bodies(&third, &demo), (bytes, 2));
+    assert!(third.counter("disk_corrupt_entries") > 0);
 }
 
 /// J24, F5: of an open node, or of an instance without versions, nothing is kept.

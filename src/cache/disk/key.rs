@@ -19,6 +19,16 @@ impl EntryKey {
         Self::of(b"block", of, &[&[scale.0], b"supervoxels", &[of.encoding], &z, &y, &x])
     }
 
+    /// The head of the mapping of bodies.
+    pub(in super::super) fn mapping_head(of: &Identity) -> Self {
+        Self::of(b"mapping head", of, &[])
+    }
+
+    /// A part of the mapping of bodies.
+    pub(in super::super) fn mapping_part(of: &Identity, part: u64) -> Self {
+        Self::of(b"mapping part", of, &[&part.to_le_bytes()])
+    }
+
     fn of(kind: &[u8], identity: &Identity, rest: &[&[u8]]) -> Self {
         let Identity { root, data_uuid, version, typename, values, encoding: _ } = identity;
         let mut bytes = Vec::with_capacity(256);

@@ -77,6 +77,12 @@ pub fn demo_of(names: &[&str]) -> Demo {
     Demo::start(DemoOptions { dataset: Dataset::test().only(names), ..DemoOptions::default() }).unwrap()
 }
 
+/// Requests for voxels that the server has had.
+pub fn voxel_requests(demo: &Demo) -> Vec<String> {
+    let is_of_voxels = |request: &String| request.contains("/subvolblocks/") || request.contains("/blocks/");
+    demo.requests().into_iter().filter(is_of_voxels).collect()
+}
+
 /// Every chunk file of the finest level of these instances.
 pub fn wanted(mounted: &Mounted, demo: &Demo, names: &[&str]) -> Vec<Wanted> {
     names.iter().flat_map(|name| wanted_of(mounted, demo, name)).collect()

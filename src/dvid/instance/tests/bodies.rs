@@ -268,3 +268,71 @@ fn a_restart_between_two_downloads_is_noticed() {
     let error = instance.prepare(View::Bodies).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MappingLoading);
 }
+
+/// A mapping as it is kept, part by part.
+fn kept_of(instance: &Instance) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
+    let (_, kept) = instance.keeps()?;
+    let head = kept.mapping_head()?;
+    Some((head, (0..).map_while(|part| kept.mapping_part(part)).collect()))
+}
+
+/// Whether an instance that has asked for nothing takes a mapping that was kept.
+fn is_adopted(instance: &Instance, head: &[u8], parts: &[Vec<u8>]) -> bool {
+    let (_, kept) = instance.keeps().unwrap();
+    let Some(mut mapping) = kept.begin_mapping(head) else { return false };
+    parts.iter().all(|part| mapping.add(part)) && kept.adopt_mapping(mapping)
+}
+
+#[test]
+fn a_mapping_that_passed_the_gate_is_used_again_if_it_is_whole() {
+    // More than one part.
+    let many: Vec<_> = (0..40_000).map(|n| (1000 + n, 7)).chain(MAPPING.iter().copied()).collect();
+    let (_, scripted) = labelmap(&many, &[]);
+    let info = InstanceInfo::parse("seg", INFO.as_bytes().to_vec()).unwrap();
+    let fresh = || labelmap_instance(&scripted, Freshness::Forever, 1 << 20).in_repo("r00t", ROOT, &info);
+    let first = fresh();
+    assert_eq!(kept_of(&first), None, "nothing is given out before the gate is open");
+    first.prepare(View::Bodies).unwrap();
+    let (head, parts) = kept_of(&first).unwrap();
+    assert_eq!(parts.len(), 3);
+    let downloads = || scripted.requests().iter().filter(|request| request.contains("/mappings")).count();
+    let before = downloads();
+    let second = fresh();
+    assert!(is_adopted(&second, &head, &parts) && second.is_ready(View::Bodies));
+    assert_eq!(labels_of(&second, View::Bodies).unwrap(), BODIES);
+    assert_eq!(downloads(), before, "it cost no download");
+    let mut wrong = vec![
+        ("a part is missing", head.clone(), parts[..2].to_vec()),
+        (
+            "a part stands in the place of another",
+            head.clone(),
+            vec![parts[1].clone(), parts[1].clone(), parts[2].clone()],
+        ),
+        ("a part is cut", head.clone(), vec![parts[0].clone(), parts[1].clone(), parts[2][16..].to_vec()]),
+        ("the head is cut", head[..23].to_vec(), parts.clone()),
+        ("the head is of a mapping too large", [&[0xff; 8][..], &head[8..]].concat(), parts.clone()),
+    ];
+    for at in [0, 8, 16, 100] {
+        let (mut head, mut parts) = (head.clone(), parts.clone());
+        if at < head.len() {
+            head[at] ^= 1
+        } else {
+            parts[1][at] ^= 1
+        }
+        wrong.push(("a bit is flipped", head, parts));
+    }
+    for (what, head, parts) in &wrong {
+        let third = fresh();
+        assert!(!is_adopted(&third, head, parts), "{what}");
+        assert!(!third.is_ready(View::Bodies), "{what}");
+    }
+    let open = labelmap_instance(&scripted, OPEN, 1 << 20).in_repo("r00t", ROOT, &info);
+    open.prepare(View::Bodies).unwrap();
+    assert_eq!(kept_of(&open), None, "of a node that may change nothing is kept");
+    // What was not used gives its memory back.
+    let small = labelmap_instance(&scripted, Freshness::Forever, 16 * many.len()).in_repo("r00t", ROOT, &info);
+    for _ in 0..3 {
+        assert!(!is_adopted(&small, &head, &parts[..2]));
+    }
+    assert!(is_adopted(&small, &head, &parts));
+}
