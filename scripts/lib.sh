@@ -23,6 +23,7 @@ need_tools() {
     command -v unshare >/dev/null || missing+=(util-linux)
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
     command -v rsync >/dev/null || missing+=(rsync)
+    [ -e /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 ] || missing+=(faketime)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
     install_missing "${missing[@]}" || return 1
     if ! command -v cargo >/dev/null; then

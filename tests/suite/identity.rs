@@ -1,9 +1,11 @@
 //! A server that holds other data than at the mount, and nodes whose data may change: F1-F9.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, InstanceSpec, VERSIONS, lasting_port};
@@ -97,8 +99,7 @@ fn is_stale_everywhere(id: &'static str, change: impl FnOnce(&mut Option<Demo>, 
     }
     assert_eq!(mounted.now("held_bytes"), 0, "{id}: memory holds old data");
     survival.end(&mut mounted, 1, &["identity_changed"], compared);
-    let told =
-        std::process::Command::new(env!("CARGO_BIN_EXE_dvidfs")).arg("check").arg(mounted.root()).output().unwrap();
+    let told = Command::new(env!("CARGO_BIN_EXE_dvidfs")).arg("check").arg(mounted.root()).output().unwrap();
     let said = String::from_utf8(told.stdout).unwrap();
     assert!(told.status.code() == Some(1) && said.contains("other data under the same name"), "{said}");
 }
@@ -199,8 +200,18 @@ struct Editions {
     pages: Vec<Vec<u8>>,
 }
 
-/// Reads 10,000 times while the data changes each second: no byte is older than the ttl and a second.
-fn stays_fresh(id: &'static str, version: usize, mode: Option<&str>, versioned: bool) {
+/// What may change, and why.
+struct Changing {
+    id: &'static str,
+    version: usize,
+    mode: Option<&'static str>,
+    versioned: bool,
+}
+
+/// Reads 10,000 times while the data changes each second: no byte is older than the ttl and a second. `at_edition` is
+/// called with the number of each. Gives the mount.
+fn stays_fresh(what: &Changing, mount: impl Fn(&str, &[&str]) -> Mounted, at_edition: impl Fn(u8) + Sync) -> Mounted {
+    let &Changing { id, version, mode, versioned } = what;
     const TTL: Duration = Duration::from_secs(1);
     const N_EDITIONS: u8 = 6;
     let kept = |dataset: Dataset| dataset.with("gray", |spec| spec.versioned = versioned);
@@ -208,7 +219,7 @@ fn stays_fresh(id: &'static str, version: usize, mode: Option<&str>, versioned: 
     let options = DemoOptions { dataset: edition(0), mode: mode.map(str::to_owned), ..DemoOptions::default() };
     let demo = Demo::start(options).unwrap();
     let source = format!("{}/{}", demo.origin(), VERSIONS[version].uuid);
-    let mut mounted = Mounted::new(&source, &[&OPTIONS[..], &["--ttl", "1s"]].concat());
+    let mut mounted = mount(&source, &[&OPTIONS[..], &["--ttl", "1s"]].concat());
     let level = &levels(&mounted.root().join("gray"))[0];
     let chunk = chunk_of(level, Coordinate::ZERO);
     let page_of = |n: u8| {
@@ -219,11 +230,12 @@ fn stays_fresh(id: &'static str, version: usize, mode: Option<&str>, versioned: 
     let pages: Vec<_> = (0..N_EDITIONS).map(page_of).collect();
     let survival = Survival::begin(id, &mounted);
     let editions = std::sync::Mutex::new(Editions { began: vec![Instant::now()], pages });
-    let (mut n_reads, mut oldest, mut seen) = (0_u64, Duration::ZERO, std::collections::BTreeSet::new());
+    let (mut n_reads, mut oldest, mut seen) = (0_u64, Duration::ZERO, BTreeSet::new());
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for n in 1..N_EDITIONS {
                 std::thread::sleep(Duration::from_secs(1));
+                at_edition(n);
                 demo.set_dataset(edition(n));
                 editions.lock().unwrap().began.push(Instant::now());
             }
@@ -248,6 +260,7 @@ fn stays_fresh(id: &'static str, version: usize, mode: Option<&str>, versioned: 
     let mutable = mounted.log().contains("code=\"mutable_server\"");
     assert_eq!(mutable, mode.is_some(), "{id}: {}", mounted.log());
     survival.end(&mut mounted, seen.len() as u64 - 1, &[], n_reads * 4096);
+    mounted
 }
 
 #[test]
@@ -256,11 +269,58 @@ fn what_may_change_is_never_older_than_the_ttl() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
+    let mode = Some("allow writes on committed nodes");
     std::thread::scope(|scope| {
-        scope.spawn(|| stays_fresh("F5", 2, None, true));
-        scope.spawn(|| stays_fresh("F6", 0, None, false));
-        scope.spawn(|| stays_fresh("F7", 0, Some("allow writes on committed nodes"), true));
+        for what in [
+            Changing { id: "F5", version: 2, mode: None, versioned: true },
+            Changing { id: "F6", version: 0, mode: None, versioned: false },
+            Changing { id: "F7", version: 0, mode, versioned: true },
+        ] {
+            scope.spawn(move || drop(stays_fresh(&what, Mounted::new, |_| ())));
+        }
     });
+}
+
+/// The year of the first line of a log.
+fn what_year(log: &str) -> Option<u32> {
+    log.lines().find_map(|line| line.get(..4)?.parse().ok())
+}
+
+/// What a program of Debian's package faketime preloads.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+#[test]
+fn a_wall_clock_that_jumps_or_runs_changes_no_freshness() {
+    if !can_mount() {
+        return;
+    }
+    if !Path::new(FAKETIME).exists() {
+        return println!("SKIPPED: fault I16: needs {FAKETIME}");
+    }
+    let _limit = time_limit(Duration::from_secs(120));
+    let place = tempfile::tempdir().unwrap();
+    let clock = place.path().join("clock");
+    // Written whole, for it is read at any time.
+    let set = |text: &str| {
+        let new = place.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, &clock).unwrap();
+    };
+    set("+0d");
+    let mount = |source: &str, options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dvidfs"));
+        command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        Mounted::started(command, source, options)
+    };
+    let what = Changing { id: "I16", version: 2, mode: None, versioned: true };
+    let clocks = ["+0d", "+400d", "-1d", "+0 x10", "-400d", "+1d x10"];
+    let mut mounted = stays_fresh(&what, mount, |edition| set(clocks[usize::from(edition)]));
+    // Its own last words show that it goes by this clock.
+    set("+400d");
+    mounted.terminate();
+    let (log, began) = (mounted.log(), what_year(&mounted.log()));
+    assert!(log.lines().rev().any(|line| what_year(line) > began), "the clock never jumped:\n{log}");
 }
 
 #[test]
