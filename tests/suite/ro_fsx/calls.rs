@@ -66,11 +66,11 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// Small and large, aligned and not, within and beyond the end.
+    /// None, few and many, aligned and not, within and beyond the end.
     pub(super) fn any(random: &mut Random, n_bytes: u64) -> Self {
         // As many of each order of magnitude.
         let magnitude = 1 << random.below(25);
-        let size = (1 + random.below(magnitude)).min(MOST_BYTES);
+        let size = (random.below(16).min(1) * (1 + random.below(magnitude))).min(MOST_BYTES);
         let offset = match random.below(10) {
             0 => 0,
             1 => n_bytes.saturating_sub(random.below(5000)),
