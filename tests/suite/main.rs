@@ -20,5 +20,6 @@ mod precomputed;
 mod readers_and_mount;
 mod ro_fsx;
 mod ro_matrix;
+mod ro_walk;
 mod semantics;
 mod support;
