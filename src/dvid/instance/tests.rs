@@ -172,6 +172,35 @@ fn error_text_behind_frames_spoils_the_whole_answer() {
 }
 
 #[test]
+fn a_block_that_cannot_be_decoded_spoils_the_whole_answer() {
+    let fetch = |stream: Vec<u8>| {
+        let scripted = ScriptedServer::start(move |request, _| {
+            let body = if request.contains("/info") { body("info-gray32") } else { stream.clone() };
+            vec![Act::Send(answer(200, &body))]
+        });
+        recorded_instance(&scripted, "gray32").fetch_blocks(View::Stored, Scale::FULL, a_box([0, 1, 0], [2, 1, 2]))
+    };
+    let whole = body("subvol-gray32-stored");
+    assert!(fetch(whole.clone()).is_ok());
+    let mut damaged = whole;
+    // The first byte of the LZ4 data of the first block: behind the header of the frame and the size.
+    damaged[16 + 4] ^= 0xff;
+    assert_eq!(fetch(damaged).unwrap_err().kind(), ErrorKind::Malformed);
+}
+
+#[test]
+fn only_what_never_changes_is_kept() {
+    let scripted = replay();
+    let info = InstanceInfo::parse("gray32", body("info-gray32")).unwrap();
+    let is_kept = |freshness| {
+        let instance = instance_of(&scripted, "gray32", body("info-gray32"), freshness, 1 << 20);
+        instance.in_repo(ROOT, ROOT, &info).keeps().is_some()
+    };
+    assert!(is_kept(Freshness::Forever));
+    assert!(!is_kept(Freshness::For(Duration::from_secs(3600))));
+}
+
+#[test]
 fn other_data_under_the_same_name_is_noticed_after_a_reconnect() {
     let stream = body("subvol-gray32-one");
     let info = Arc::new(Mutex::new(body("info-gray32")));
