@@ -93,13 +93,24 @@ fn silence_and_drips_end_an_attempt_in_time() {
 
 #[test]
 fn an_answer_may_begin_late_and_go_on_slowly_within_the_limits() {
+    // Far from each other, for a machine that is busy: nothing here waits for a limit.
+    let config = HttpConfig {
+        first_byte: Duration::from_secs(10),
+        per_read: Duration::from_millis(600),
+        slow_rate: SlowRate { bytes: 100, window: Duration::from_secs(4) },
+        ..impatient()
+    };
+    let answer_to = |acts| {
+        let server = Server::new(&ScriptedServer::always(acts).origin, config.clone(), Arc::default()).unwrap();
+        server.get(PATH, 10_000)
+    };
     // Later than a body may pause, earlier than the first byte must come.
-    let late = vec![Act::Wait(Duration::from_millis(220)), Act::Send(answer(200, b"late"))];
+    let late = vec![Act::Wait(Duration::from_millis(800)), Act::Send(answer(200, b"late"))];
     assert_eq!(answer_to(late).unwrap(), b"late");
     let body = vec![b'x'; 2000];
     let mut acts = vec![send("HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n")];
     for _ in 0..10 {
-        acts.extend([Act::Wait(Duration::from_millis(60)), Act::Send(vec![b'x'; 200])]);
+        acts.extend([Act::Wait(Duration::from_millis(100)), Act::Send(vec![b'x'; 200])]);
     }
     assert_eq!(answer_to(acts).unwrap(), body);
 }
