@@ -94,8 +94,7 @@ fn other_faults_are_told_too() {
 fn nothing_is_promised_for_the_time_before_the_mount() {
     let told = told(&[], 0);
     let said = lines(&told, Some(998.5));
-    let words =
-        "reads between 1970-01-01T00:16:38Z and 1970-01-01T00:16:40Z, when the mount was made, are not known";
+    let words = "reads between 1970-01-01T00:16:38Z and 1970-01-01T00:16:40Z, when the mount was made, are not known";
     assert!(said.len() == 1 && said[0].starts_with(words), "{said:?}");
     assert!(verdict(&told.0, &told.1, Some(998.5)).summary.contains("since the mount was made at"));
     // `date +%s` in the second of the mount.
