@@ -1,6 +1,6 @@
 //! HDF5: one file with a dataset `s0`, `s1`… for each level, as HDF5 1.10 and later read it.
 //!
-//! Behind a header of a few KiB stand all chunks of a level's grid in C order, whole at the edges too, then those of
+//! Behind a header of a few KiB (and a gap, in a large file) stand all chunks of a level's grid in C order, whole at the edges too, then those of
 //! the next level. The index of the chunks is implicit: nothing in the file depends on what is stored.
 
 use crate::array::{ArraySpec, Level};
@@ -17,6 +17,10 @@ use messages::{Chunked, ObjectHeader, Values, superblock};
 
 /// Chunks begin at a page, so that readers that map the file find them aligned.
 const PAGE: u64 = 4096;
+/// In a large file they begin here at the earliest: programs read the first 4 MiB of a file to see what it is, and the kernel
+/// reads on as far again. Neither is to cost voxels.
+const FIRST_OF_LARGE: u64 = 8 << 20;
+const LARGE: u64 = 1 << 30;
 /// Where the header of the root group stands.
 const ROOT: u64 = 48;
 /// HDF5 counts the bytes of a chunk in 32 bits.
@@ -46,6 +50,9 @@ pub(super) fn file(spec: &ArraySpec) -> Result<VoxelFile, LeftOut> {
     for dataset in &mut datasets {
         dataset.header = at;
         at += header(spec, dataset)?.len() as u64;
+    }
+    if datasets.iter().any(|dataset| dataset.n_bytes >= LARGE) {
+        at = at.max(FIRST_OF_LARGE);
     }
     for dataset in &mut datasets {
         dataset.chunks = at.checked_next_multiple_of(PAGE).ok_or(LeftOut::TooLarge)?;

@@ -8,8 +8,8 @@ from conftest import nodes
 from registry import available
 from test_layouts import check_layout
 
-# Small ones of the demo server and of the real one: left of the origin, and 64 bits wide with two views.
-NAMES = ("neg", "seg32", "gray32", "seg")
+# Small ones of the demo server and of the real one: left of the origin, 64 bits wide with two views, and of four channels.
+NAMES = ("neg", "seg32", "rgba", "gray32", "seg")
 LIMIT_S = 300
 
 TOOLS = {
@@ -40,3 +40,5 @@ def test_a_copy_holds_every_voxel(instance, tool, tmp_path):
     for reader in available():
         if reader.reads(volume):
             check_layout(node, volume, "bodies", reader, target)
+            if volume.typename == "labelmap":
+                check_layout(node, volume, "supervoxels", reader, target / "supervoxels")

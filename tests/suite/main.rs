@@ -18,6 +18,7 @@ mod outages;
 mod panics;
 mod precomputed;
 mod readers_and_mount;
+mod ro_fsx;
 mod ro_matrix;
 mod semantics;
 mod support;

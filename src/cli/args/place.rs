@@ -24,8 +24,9 @@ pub(in super::super) struct PlaceArgs {
     /// Name of the mount in the list of mounts [default: the SOURCE]
     #[arg(long, value_name = "NAME")]
     pub(in super::super) fsname: Option<String>,
-    /// How far ahead the kernel reads a file; only root can set it
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1M")]
+    /// How far ahead the kernel reads a file; if that is less than a chunk (2M of labels), it reads on behind each. Only
+    /// root can set it
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4M")]
     pub(in super::super) read_ahead: usize,
     /// Threads that answer the kernel
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]

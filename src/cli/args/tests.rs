@@ -38,7 +38,7 @@ fn the_bare_form_is_a_mount() {
 fn defaults_are_those_of_the_help() {
     let MountArgs { place, server, log, .. } = mount_args("host:1/abc /m");
     assert!(!place.foreground && !place.allow_other && !place.replace && !place.daemon_child);
-    assert_eq!((place.threads, place.read_ahead, place.fsname), (3, 1 << 20, None));
+    assert_eq!((place.threads, place.read_ahead, place.fsname), (3, 4 << 20, None));
     assert_eq!((server.max_connections, server.patience), (4, Duration::from_secs(900)));
     assert_eq!((server.mount_wait, server.ttl), (Duration::from_secs(10), Duration::from_secs(5)));
     assert_eq!(server.settle, Duration::from_secs(600));

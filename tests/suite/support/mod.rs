@@ -9,17 +9,21 @@ mod mounts;
 mod namespace;
 mod oracle;
 mod proxy;
+mod random;
 pub(crate) mod survival;
 pub(crate) mod tmpfs;
 mod views;
+mod whole_files;
 
 pub(crate) use mounted::{Mounted, refused, time_limit};
 pub(crate) use mounts::{Scratch, can_mount};
 pub(crate) use namespace::Namespace;
 pub(crate) use oracle::{Chunk, Level, chunk_files, chunk_of, file_values, levels};
 pub(crate) use proxy::{Mode, Proxy, tls_fixture};
+pub(crate) use random::Random;
 pub(crate) use survival::Survival;
 pub(crate) use views::compare_views;
+pub(crate) use whole_files::{ViewOf, WholeFile, whole_files};
 
 /// Whether tests may take long: `scripts/test --more`.
 pub(crate) fn is_long() -> bool {
