@@ -97,6 +97,8 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
         // Dead mounts of those before lie below this one.
         Ending::Stopped | Ending::Unmounted if place.worker => Ok(fuse::clear_dead_mount(&dir)?),
         Ending::Stopped | Ending::Unmounted => Ok(()),
+        // Not an end in order: the supervisor mounts again over what is left.
+        Ending::Aborted if place.worker => Err(Failure::mount("the mount was aborted")),
         Ending::Aborted => {
             complain(&format!("the mount was aborted: clear it with `dvidfs umount {}`", dir.display()));
             Ok(())

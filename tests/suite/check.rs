@@ -42,13 +42,18 @@ fn a_job_is_told_whether_a_read_of_it_failed() {
     let (code, lines, _) = outcome(&[dir, "--since", &began]);
     assert!(code == Some(0) && lines.len() == 1 && lines[0].contains("no read has failed since"), "{code:?} {lines:?}");
 
+    let (code, lines, _) = outcome(&[dir, "--since", "10m"]);
+    assert!(code == Some(1) && lines.len() == 1 && lines[0].contains("are not known"), "{code:?} {lines:?}");
+
     demo.set_faults(vec![Fault::always("/gray/subvolblocks", BAD)]);
     assert!(fs::read(&inside).is_err());
     demo.set_faults(Vec::new());
     assert!(fs::read(root.join("u16/volume.zarr/s0/0/0/0")).is_ok());
     for words in [&[dir][..], &[dir, "--since", &began], &[dir, "--since=-10m"], &[inside.to_str().unwrap()]] {
         let (code, lines, said) = outcome(words);
-        assert!(code == Some(1) && lines.len() == 1, "{words:?}: {code:?} {lines:?}");
+        // What was read ten minutes ago was not read of this mount.
+        let n_lines = 1 + usize::from(words.contains(&"--since=-10m"));
+        assert!(code == Some(1) && lines.len() == n_lines, "{words:?}: {code:?} {lines:?}");
         assert!(lines[0].starts_with("gray/volume.zarr/s0/0/0/0: ") && lines[0].contains("http_status"), "{lines:?}");
         assert!(said.contains("reads of 1 files failed since") && said.lines().count() == 1, "{said}");
     }

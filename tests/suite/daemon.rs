@@ -264,6 +264,30 @@ fn a_crash_is_an_error_until_the_supervisor_has_mounted_again() {
 }
 
 #[test]
+fn a_supervised_mount_that_is_aborted_never_looks_empty() {
+    if !can_mount() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(60));
+    let demo = demo();
+    let mut mounted = Mounted::new(&source(&demo), &[&OPTIONS[..], &["--supervise"]].concat());
+    let (path, expected) = files(&mounted).swap_remove(0);
+    let witness = Witness::of(mounted.root(), path.clone(), expected.clone());
+    let before = mounted.serving_pid().unwrap();
+    let device = fs::metadata(mounted.root()).unwrap().dev();
+    fs::write(format!("/sys/fs/fuse/connections/{}/abort", libc::minor(device)), "1").unwrap();
+    let end = Instant::now() + Duration::from_secs(2) * SLACK;
+    while fs::read(&path).ok().as_ref() != Some(&expected) || mounted.serving_pid().is_none_or(|pid| pid == before) {
+        assert!(Instant::now() < end, "not mounted again:\n{}", mounted.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (seen, _) = witness.end();
+    assert!(!is_root() || is_only(&seen, &["ENOTCONN", "ECONNABORTED"]), "{seen:?}");
+    assert_eq!(mounted.terminate(), Some(0));
+    assert!(!mounted.is_mounted());
+}
+
+#[test]
 fn a_supervised_daemon_ends_with_its_signal_and_gives_up_loudly() {
     if !can_mount() {
         return;

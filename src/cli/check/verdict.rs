@@ -13,6 +13,9 @@ pub(super) struct Verdict {
     pub(super) summary: String,
 }
 
+/// A job that begins right after the mount is made names its second, which begins before the mount.
+const MOMENT_SECONDS: f64 = 1.0;
+
 /// The failed reads of one file.
 #[derive(Default)]
 struct FailedFile {
@@ -38,8 +41,17 @@ pub(super) fn verdict(stats: &Value, errors: &str, since: Option<f64>) -> Verdic
         }
     }
     let mounted = stats["mounted"].as_f64();
-    if let Some(died) = stats["died_before"].as_f64().filter(|&died| is_within(died, since)) {
+    let died = stats["died_before"].as_f64().filter(|&died| is_within(died, since));
+    if let Some(died) = died {
         lines.push(format!("the program died and was started again {}: reads meanwhile have failed", at(died)));
+    }
+    if let (None, Some(since), Some(mounted)) = (died, since, mounted)
+        && mounted - since >= MOMENT_SECONDS
+    {
+        let (since, mounted) = (moment(since), moment(mounted));
+        lines.push(format!(
+            "reads between {since} and {mounted}, when the mount was made, are not known: if nothing was read before, give --since {mounted}"
+        ));
     }
     if stats["now"]["server_is_away"] == true {
         lines.push("the server does not answer now: reads wait for it".to_owned());

@@ -32,10 +32,6 @@ fn nothing_failed() {
         verdict(&told(&[], 0).0, "", None).summary,
         "no read has failed since the mount was made at 1970-01-01T00:16:40Z"
     );
-    assert!(
-        verdict(&told(&[], 0).0, "", Some(10.0)).summary.contains("since the mount was made at"),
-        "no word of before"
-    );
     assert_eq!(verdict(&told(&[], 0).0, "", Some(2000.0)).summary, "no read has failed since 1970-01-01T00:33:20Z");
 }
 
@@ -90,5 +86,17 @@ fn other_faults_are_told_too() {
     told.0["died_before"] = json!(998.0);
     assert!(lines(&told, None)[0].contains("died and was started again"));
     assert!(lines(&told, Some(997.0))[0].contains("died and was started again"));
-    assert_eq!(lines(&told, Some(998.5)), [""; 0]);
+    assert_eq!(lines(&told, Some(998.5)).len(), 1, "reads failed until it was mounted again");
+    assert_eq!(lines(&told, Some(1000.5)), [""; 0]);
+}
+
+#[test]
+fn nothing_is_promised_for_the_time_before_the_mount() {
+    let told = told(&[], 0);
+    let said = lines(&told, Some(998.5));
+    let words = "reads between 1970-01-01T00:16:38Z and 1970-01-01T00:16:40Z, when the mount was made, are not known";
+    assert!(said.len() == 1 && said[0].starts_with(words), "{said:?}");
+    assert!(verdict(&told.0, &told.1, Some(998.5)).summary.contains("since the mount was made at"));
+    // `date +%s` in the second of the mount.
+    assert_eq!(lines(&told, Some(999.5)), [""; 0]);
 }
