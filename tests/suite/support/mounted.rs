@@ -95,6 +95,11 @@ fn without_cache<'a>(options: &[&'a str]) -> Vec<&'a str> {
     [options, cache].concat()
 }
 
+/// A demo server on a busy machine may take long to make the blocks that a mount looks at.
+fn patience(options: &[&str]) -> &'static [&'static str] {
+    if options.iter().any(|option| option.starts_with("--mount-wait")) { &[] } else { &["--mount-wait", "60s"] }
+}
+
 /// Lifted when it is dropped.
 pub struct TimeLimit {
     _send: std::sync::mpsc::Sender<()>,
@@ -173,6 +178,7 @@ impl Mounted {
             .args(["mount", "-f", source])
             .arg(scratch.mountpoint())
             .args(options)
+            .args(patience(options))
             .env("DVIDFS_LOG", "dvidfs=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
