@@ -426,3 +426,49 @@ fn a_daemon_ends_on_sigterm_and_not_with_its_terminal() {
     wait_for("the daemon ends", || has_ended(pid));
     assert!(!scratch.is_mounted());
 }
+
+/// What stays in a cache is told, and is a failure: nobody is to believe that it is gone.
+#[test]
+fn a_cache_that_cannot_be_cleared_or_mended_is_not_said_to_be() {
+    use std::os::unix::fs::DirBuilderExt;
+    let place = tempfile::tempdir().unwrap();
+    let entries = place.path().join("dvidfs-v1");
+    let make = |path: &Path| std::fs::DirBuilder::new().mode(0o700).recursive(true).create(path).unwrap();
+    let name = |shard: &str, digit: &str| entries.join(shard).join(digit.repeat(62));
+    // One that can be removed; a directory with something in it where an entry should be; a file where a shard should be.
+    make(&entries.join("ab"));
+    std::fs::write(name("ab", "1"), "no entry").unwrap();
+    make(&name("ab", "2").join("inside"));
+    std::fs::write(entries.join("cd"), "no shard").unwrap();
+    make(&entries.join("ef"));
+    std::fs::write(name("ef", "3"), "no entry").unwrap();
+    let cache = |what: &str| {
+        let output = run(dvidfs().args(["cache", what, "--cache-dir", place.path().to_str().unwrap()]));
+        (output.status.code(), String::from_utf8(output.stdout.clone()).unwrap(), said(&output))
+    };
+    let (code, out, said) = cache("ls");
+    assert!(
+        code == Some(1) && out.contains("3 entries are damaged") && said.contains("/cd: "),
+        "{code:?} {out} {said}"
+    );
+    let (code, _, said) = cache("verify");
+    let stays = |said: &str| {
+        assert!(said.contains("/cd: ") && said.contains(&"2".repeat(62)), "{said}");
+        assert!(!said.contains(&"1".repeat(62)) && !said.contains(&"3".repeat(62)), "{said}");
+        assert!(said.contains("2 entries or directories of entries"), "{said}");
+    };
+    stays(&said);
+    assert!(code == Some(1) && said.contains("2 damaged entries") && said.contains("were removed"), "{code:?} {said}");
+    assert!(!name("ab", "1").exists() && !name("ef", "3").exists() && name("ab", "2").exists());
+    std::fs::write(name("ef", "3"), "no entry").unwrap();
+    let (code, out, said) = cache("clear");
+    stays(&said);
+    assert!(code == Some(1) && out.starts_with("1 entries, ") && said.contains("could not be removed"), "{out} {said}");
+    assert!(!name("ef", "3").exists() && name("ab", "2").exists());
+    // Once nothing is in the way, it is done, and said to be.
+    std::fs::remove_dir(name("ab", "2").join("inside")).unwrap();
+    std::fs::remove_file(entries.join("cd")).unwrap();
+    let (code, out, said) = cache("clear");
+    assert!(code == Some(0) && out.starts_with("1 entries, ") && said.is_empty(), "{code:?} {out} {said}");
+    assert!(!name("ab", "2").exists());
+}

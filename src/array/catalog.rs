@@ -206,7 +206,11 @@ fn probe_one(
             node.stored_blocks(&opened.instance, candidate.scale, blocks)
         })
     });
-    probe.transpose()
+    match probe.transpose() {
+        // Nobody looked at this box while there was a server.
+        Err(error) if error.kind() == ErrorKind::Offline => Ok(Some(Probe::unknown())),
+        probe => probe,
+    }
 }
 
 /// Adds what the user says to the arrays of an instance; a line if there is none.

@@ -20,6 +20,14 @@ pub(super) struct Probe {
     pub(super) left_out: Vec<String>,
 }
 
+impl Probe {
+    /// Nobody can be asked.
+    pub(super) fn unknown() -> Self {
+        let left_out = "scale 1 and coarser: without a server it is not known whether they were ever computed";
+        Self { n_levels: 1, sample: Vec::new(), left_out: vec![left_out.to_owned()] }
+    }
+}
+
 /// Looks for stored level-0 blocks and for the block of each coarser level that must then be stored too.
 ///
 /// `stored` says which blocks of a box a level has. The levels end at the first that lacks a parent.

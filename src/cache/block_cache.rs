@@ -11,7 +11,8 @@ use crate::geometry::{BlockBox, BlockIndex, Coordinate, Scale};
 use crate::metrics::Metrics;
 
 use super::config::{CacheConfig, CacheStatus};
-use super::disk::{Disk, DiskStatus};
+use super::disk::{Disk, DiskStatus, EntryKey};
+use super::disk_queue::NodeNote;
 use super::engine::{Engine, abandoned};
 use super::key::{BlockRequest, Blocks, FetchError, SourceId, Then};
 use super::{disk_queue, disk_work, pool, reads, threads, ticker};
@@ -176,6 +177,12 @@ impl BlockCache {
             held_bytes: self.engine.memory.held_bytes(),
             is_server_away: state.breaker.next_probe().is_some(),
         }
+    }
+
+    /// Has kept on disk, under each of these refs of a server, what is known of a node; or lets nothing stand there.
+    pub fn keep_node(&self, server: &str, references: &[&str], payload: Option<Vec<u8>>) {
+        let keys = references.iter().map(|reference| EntryKey::node(server, reference)).collect();
+        disk_queue::keep_node(&self.engine, NodeNote { keys, payload });
     }
 
     /// What the disk behind it is doing, if there is one.

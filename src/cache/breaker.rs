@@ -29,7 +29,8 @@ pub(super) fn is_away(kind: ErrorKind) -> bool {
         | ErrorKind::OverLimit
         | ErrorKind::IdentityChanged
         | ErrorKind::MappingLoading
-        | ErrorKind::Abandoned => false,
+        | ErrorKind::Abandoned
+        | ErrorKind::Offline => false,
     }
 }
 

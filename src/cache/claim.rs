@@ -172,6 +172,7 @@ fn may_be_one_block(kind: ErrorKind) -> bool {
         | ErrorKind::Redirected
         | ErrorKind::IdentityChanged
         | ErrorKind::MappingLoading
-        | ErrorKind::Abandoned => false,
+        | ErrorKind::Abandoned
+        | ErrorKind::Offline => false,
     }
 }

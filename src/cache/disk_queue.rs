@@ -53,6 +53,13 @@ pub(super) enum Job {
     Write(Write),
     Answer(Question),
     Upkeep(Chore),
+    Keep(NodeNote),
+}
+
+/// What is known of a node, to be kept under each of its names; or that nothing is to be kept there any more.
+pub(super) struct NodeNote {
+    pub(super) keys: Vec<EntryKey>,
+    pub(super) payload: Option<Vec<u8>>,
 }
 
 /// An entry that is no block, and who waits for it.
@@ -94,6 +101,9 @@ pub(super) struct DiskQueue {
     n_writing: usize,
     writes: VecDeque<Write>,
     questions: VecDeque<Question>,
+    pub(super) notes: VecDeque<NodeNote>,
+    /// Entries that this mount has written about its node.
+    pub(super) noted: Vec<EntryKey>,
     queued_bytes: usize,
     most_queued_bytes: usize,
     /// How often each log code was told in which second.
@@ -111,6 +121,8 @@ impl DiskQueue {
             n_writing: 0,
             writes: VecDeque::new(),
             questions: VecDeque::new(),
+            notes: VecDeque::new(),
+            noted: Vec::new(),
             queued_bytes: 0,
             told: HashMap::new(),
             most_queued_bytes: MOST_QUEUED_BYTES.min(memory_bytes / QUEUED_PART),
@@ -184,6 +196,9 @@ impl DiskQueue {
 
 /// The next job, and its number.
 pub(super) fn next_job(engine: &Engine, disk: &Disk, state: &mut State, now: Instant) -> Option<(Job, u64)> {
+    if let Some(note) = state.disk.notes.pop_front() {
+        return Some((Job::Keep(note), state.disk.begin(Vec::new(), 0, Haste::Write, now)));
+    }
     // At the end what was fetched is still written, and nothing else is done.
     if state.is_stopping {
         return state.disk.next_write(engine, MOST_WRITING, now);
@@ -318,6 +333,17 @@ fn push(engine: &Engine, write: Write) -> bool {
         engine.disk_work.notify_one();
     }
     forgotten.is_some()
+}
+
+/// Has it written down what is known of a node, or that nothing is. It is done without if the disk fails just now.
+pub(super) fn keep_node(engine: &Engine, node: NodeNote) {
+    let mut state = engine.lock();
+    if engine.disk.is_some() && state.disk.health.may_write(Instant::now()) {
+        state.disk.notes.push_back(node);
+        engine.wake_ticker(&mut state);
+    }
+    drop(state);
+    engine.disk_work.notify_one();
 }
 
 /// Gets an entry that is no block, within the time in which a disk is not late. Not for threads that must not wait.

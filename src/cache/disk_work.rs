@@ -7,8 +7,9 @@ use crate::dvid::Freshness;
 use crate::metrics::Counter;
 
 use super::disk::{Change, Chore, Disk, EntryKey, Fault, Sought};
-use super::disk_queue::{self, Job, Question, Write};
+use super::disk_queue::{self, Job, NodeNote, Question, Write};
 use super::engine::Engine;
+use super::kept_node;
 use super::key::BlockKey;
 use super::landing;
 use super::memory::Forgotten;
@@ -55,6 +56,7 @@ fn do_job(engine: &Arc<Engine>, disk: &Disk, job: Job, number: u64) {
         Job::Write(write) => self::write(engine, disk, &write),
         Job::Answer(question) => self::answer(engine, disk, question),
         Job::Upkeep(chore) => look_after(engine, disk, chore),
+        Job::Keep(node) => keep_node(engine, disk, node),
     }
 }
 
@@ -168,6 +170,20 @@ fn write(engine: &Arc<Engine>, disk: &Disk, write: &Write) {
     }
 }
 
+/// Keeps what is known of a node. It is in use as long as this mount stands.
+fn keep_node(engine: &Arc<Engine>, disk: &Disk, node: NodeNote) {
+    let NodeNote { keys, payload } = node;
+    for key in &keys {
+        let entry = payload.as_deref().map(|payload| (kept_node::CODE, payload));
+        match disk.replace(key, entry) {
+            // One that is too large says nothing about blocks.
+            Err(Fault::Full) => tracing::debug!(code = "cache_full", "what is known of the node is not kept"),
+            replaced => note(engine, disk, replaced.err()),
+        }
+    }
+    engine.lock().disk.noted = if payload.is_some() { keys } else { Vec::new() };
+}
+
 fn look_after(engine: &Arc<Engine>, disk: &Disk, chore: Chore) {
     let found = match disk.look_after(chore) {
         Ok(found) => found,
@@ -176,6 +192,10 @@ fn look_after(engine: &Arc<Engine>, disk: &Disk, chore: Chore) {
             return note(engine, disk, Some(fault));
         }
     };
+    if matches!(chore, Chore::Sample(_)) {
+        let noted = engine.lock().disk.noted.clone();
+        noted.iter().for_each(|key| disk.touch(key));
+    }
     engine.metrics.add(Counter::DiskEvictedEntries, found.removed_entries);
     let left = found.bytes.saturating_sub(found.removed_bytes);
     let (held, has_room) = (disk.held_bytes(), disk.has_room());

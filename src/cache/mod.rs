@@ -15,6 +15,7 @@ mod engine;
 mod failures;
 mod flight;
 mod kept_mapping;
+mod kept_node;
 mod key;
 mod landing;
 mod memory;
@@ -32,5 +33,6 @@ mod ticker;
 
 pub use block_cache::BlockCache;
 pub use config::{CacheConfig, CacheStatus};
+pub use kept_node::FoundNode;
 pub use key::{BlockRequest, Blocks, FetchError, SourceId, Then};
 pub use reader::Reader;

@@ -13,6 +13,7 @@ use crate::layout::LayoutOptions;
 use crate::metrics::Metrics;
 use crate::vfs::{Contents, InstanceFiles, ViewFiles, escape};
 
+use super::offline;
 use super::open::Opened;
 
 /// What `stats.json` tells beside counters.
@@ -35,7 +36,7 @@ pub(super) fn contents(
 ) -> Contents {
     let Opened { node, catalog, cache, metrics } = opened;
     Contents {
-        source: format!("{}/{}", node.server, node.reference),
+        source: format!("{}/{}{}", node.server, node.reference, offline::in_words(node)),
         node: node_json(node),
         config,
         updated_s: node.updated_seconds(),
@@ -102,6 +103,7 @@ pub(super) fn node_json(node: &Node) -> Value {
         "log": node.info.log,
         "created": node.info.created,
         "updated": node.info.updated,
+        "offline": offline::told(node),
         "instances": instances,
     })
 }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::cache::disk::{self, DirectoryError, Disk, DiskConfig, Inventory, Look, Times};
+use crate::cache::disk::{self, DirectoryError, Disk, DiskConfig, Inventory, Left, Look, Times};
 use crate::logging::Chain;
 
 use super::args::{CacheArgs, CacheCommand, CachePlace, CacheWhat};
 use super::failure::{Failure, USAGE};
-use super::run::print;
+use super::run::{complain, print};
 
 /// The directory in one that was named.
 const IN_DIRECTORY: &str = "dvidfs-v1";
@@ -21,6 +21,8 @@ const IN_CACHES: &str = "dvidfs/v1";
 /// A shorter text could be guessed.
 const LEAST_KEY_BYTES: usize = 16;
 const MOST_KEY_BYTES: u64 = 64 << 10;
+/// What is left of a cache is told by so many lines at most.
+const MOST_LEFT_LINES: usize = 20;
 
 /// The disk cache of a mount. One that was not asked for by name and cannot be had is done without.
 pub(super) fn open(args: &CacheArgs, time_scale: f64) -> Result<Option<Disk>, Failure> {
@@ -59,26 +61,45 @@ pub(super) fn cache(command: &CacheCommand) -> Result<(), Failure> {
     match &command.what {
         CacheWhat::Ls(_) => match disk::take_inventory(config, Look::Headers).map_err(|error| refused(&error))? {
             None => nothing(),
-            Some(inventory) => print(&listed(&shown, &inventory)),
+            Some(inventory) => {
+                print(&listed(&shown, &inventory));
+                all_seen(&inventory.left, "could not be looked through")?;
+            }
         },
         CacheWhat::Verify(_) => {
             match disk::take_inventory(config, Look::AllAndRepair).map_err(|error| refused(&error))? {
                 None => nothing(),
                 Some(inventory) => {
                     print(&verified(&inventory));
+                    let removed = format!("{} damaged entries of {shown} were removed", inventory.removed);
+                    let stay = "are damaged, or could not be looked through, and stay";
+                    all_seen(&inventory.left, &format!("{stay}; {removed}"))?;
                     if inventory.damaged > 0 {
-                        let n = inventory.damaged;
-                        return Err(Failure::new(USAGE, format!("{n} damaged entries of {shown} were removed")));
+                        return Err(Failure::new(USAGE, removed));
                     }
                 }
             }
         }
         CacheWhat::Clear(_) => match disk::clear(config).map_err(|error| refused(&error))? {
             None => nothing(),
-            Some((n, bytes)) => print(&format!("{n} entries, {} were removed from {shown}", megabytes(bytes))),
+            Some(cleared) => {
+                let bytes = megabytes(cleared.bytes);
+                print(&format!("{} entries, {bytes} were removed from {shown}", cleared.entries));
+                all_seen(&cleared.left, "could not be removed")?;
+            }
         },
     }
     Ok(())
+}
+
+/// A line for each of what is left, but not for very many, and then a failure: what stays must not be taken for gone.
+fn all_seen(left: &[Left], what: &str) -> Result<(), Failure> {
+    let lines: Vec<_> = left.iter().map(|left| format!("{}: {}", left.path.display(), left.why)).collect();
+    lines.iter().take(MOST_LEFT_LINES).for_each(|line| complain(line));
+    match left.len() {
+        0 => Ok(()),
+        n => Err(Failure::new(USAGE, format!("{n} entries or directories of entries {what}"))),
+    }
 }
 
 fn listed(directory: &str, inventory: &Inventory) -> String {

@@ -8,13 +8,13 @@ use super::args::InfoArgs;
 use super::contents::node_json;
 use super::failure::Failure;
 use super::logs;
-use super::open::{Opened, address, open};
+use super::open::{Asked, Opened, address, open};
 use super::run::print;
 
 /// Prints what a node holds.
 pub(super) fn info(args: &InfoArgs) -> Result<(), Failure> {
     let _logged = logs::start(&args.log)?;
-    let opened = open(&address(&args.source)?, &args.server, None)?;
+    let opened = open(&address(&args.source)?, &args.server, Asked::Server(None))?;
     print(&if args.json { format!("{:#}", as_json(&opened)) } else { as_text(&opened) });
     opened.cache.shut_down();
     Ok(())

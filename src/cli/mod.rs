@@ -14,6 +14,7 @@ mod info;
 mod logs;
 mod memory;
 mod mount;
+mod offline;
 mod open;
 mod run;
 mod supervise;

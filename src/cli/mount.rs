@@ -21,10 +21,10 @@ use super::boxes::boxes;
 use super::contents::{Told, contents};
 use super::failure::Failure;
 use super::logs::Logged;
-use super::open::{Opened, address, open};
+use super::open::{Asked, Opened, address, open};
 use super::run::complain;
 use super::supervise::supervise;
-use super::{daemon, disk_cache, logs};
+use super::{daemon, disk_cache, logs, offline};
 
 /// How often it is looked whether a branch has moved on.
 const HEAD_LOOKS: Duration = Duration::from_secs(60);
@@ -68,12 +68,14 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
         daemon::detach_from_session()?;
     }
     let disk = cache.map(|cache| disk_cache::open(cache, server.time_scale())).transpose()?.flatten();
-    let opened = open(address, server, disk)?;
+    let is_offline = cache.is_some_and(|cache| cache.offline);
+    let opened = open(address, server, if is_offline { offline::alone(disk)? } else { Asked::Server(disk) })?;
     let head = opened.node.head().map(Arc::new);
     let tree = tree(&opened, &order, head.clone())?;
     let options = MountOptions {
         fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
         allow_other: place.allow_other,
+        umask: place.umask,
         threads: place.threads.into(),
         read_ahead_kb: u32::try_from(place.read_ahead / 1024).ok(),
         replace: place.replace,
@@ -192,6 +194,7 @@ fn config(order: &Order<'_>) -> Value {
         "source": address.to_string(),
         "mountpoint": dir.to_string_lossy(),
         "allow_other": place.allow_other,
+        "umask": format!("{:03o}", place.umask),
         "layouts": layouts.options().kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
         "flat_limit_bytes": layouts.options().flat_limit_bytes,
         "boxes": layouts.boxes.iter().map(|shown| shown.name.as_str()).collect::<Vec<_>>(),
@@ -205,6 +208,7 @@ fn config(order: &Order<'_>) -> Value {
         "prefetch": !server.no_prefetch,
         "verify_every": server.verify,
         "supervised": place.supervise,
+        "offline": cache.is_some_and(|cache| cache.offline),
         "cache_bytes": cache.filter(|cache| !cache.no_cache).map(|cache| cache.cache_size),
     })
 }

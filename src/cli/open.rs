@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 
 use super::args::ServerArgs;
 use super::failure::{Failure, MOUNT, USAGE};
+use super::offline;
 use super::run::complain;
 
 /// Requests at once while some are slow.
@@ -43,8 +44,17 @@ pub(super) fn address(text: &str) -> Result<Address, Failure> {
     })
 }
 
-/// Asks the server for all that a mount shows, and builds everything below the files.
-pub(super) fn open(address: &Address, args: &ServerArgs, disk: Option<Disk>) -> Result<Opened, Failure> {
+/// Who is asked for what a mount shows.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// The server; and the disk, for what never changes, if there is one.
+    Server(Option<Disk>),
+    /// Nobody but the disk.
+    DiskAlone(Disk),
+}
+
+/// Asks for all that a mount shows, and builds everything below the files.
+pub(super) fn open(address: &Address, args: &ServerArgs, asked: Asked) -> Result<Opened, Failure> {
     let metrics = Arc::new(Metrics::default());
     let metadata = metadata(args.metadata.as_deref())?;
     let max_connections = usize::from(args.max_connections);
@@ -66,11 +76,10 @@ pub(super) fn open(address: &Address, args: &ServerArgs, disk: Option<Disk>) -> 
         patience: args.mount_wait,
         ..NodeOptions::default()
     };
-    let node = Node::open(address, http, options, Arc::clone(&metrics)).map_err(|error| {
-        let code = if error.is_usage() { USAGE } else { MOUNT };
-        info!(target: "dvidfs", code = error.code(), op = "mount", cause = %Chain(&error));
-        Failure::new(code, format!("{address}: {}: {}", Chain(&error), advice(&error)))
-    })?;
+    let (node, disk) = match asked {
+        Asked::Server(disk) => (ask_server(address, http, options, &metrics)?, disk),
+        Asked::DiskAlone(disk) => (offline::find_node(&disk, address, (http, options), &metrics)?, Some(disk)),
+    };
     let has_bodies = node
         .instances
         .iter()
@@ -91,8 +100,22 @@ pub(super) fn open(address: &Address, args: &ServerArgs, disk: Option<Disk>) -> 
     let options = CatalogOptions { extents: args.extents.iter().cloned().collect(), metadata };
     let catalog = Catalog::open(&node, &cache, &options)
         .map_err(|error| Failure::mount(format!("{address}: {}", Chain(&error))))?;
+    offline::keep_node(&node, &cache);
     catalog.ignored.iter().for_each(|line| complain(line));
     Ok(Opened { node, catalog, cache, metrics })
+}
+
+fn ask_server(
+    address: &Address,
+    http: HttpConfig,
+    options: NodeOptions,
+    metrics: &Arc<Metrics>,
+) -> Result<Node, Failure> {
+    Node::open(address, http, options, Arc::clone(metrics)).map_err(|error| {
+        let code = if error.is_usage() { USAGE } else { MOUNT };
+        info!(target: "dvidfs", code = error.code(), op = "mount", cause = %Chain(&error));
+        Failure::new(code, format!("{address}: {}: {}", Chain(&error), advice(&error)))
+    })
 }
 
 /// What can be done about a node that does not open.

@@ -26,6 +26,16 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     Ok(bytes as usize)
 }
 
+/// Permissions as `umask` has them: `022`, `0o27`.
+pub(super) fn umask(text: &str) -> Result<u16, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let is_octal = (1..=4).contains(&digits.len()) && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    match u16::from_str_radix(digits, 8) {
+        Ok(mask) if is_octal && mask <= 0o777 => Ok(mask),
+        Ok(_) | Err(_) => Err("not three octal digits, such as 027".to_owned()),
+    }
+}
+
 /// A part of something: `5%`, `0.05`.
 pub(super) fn share(text: &str) -> Result<f64, String> {
     let (number, whole) = text.trim().strip_suffix('%').map_or((text.trim(), 1.0), |percent| (percent, 100.0));
@@ -164,6 +174,16 @@ fn split_unit(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_umask_has_octal_digits() {
+        for (text, mask) in [("0", Some(0)), ("027", Some(0o27)), ("0o77", Some(0o77)), ("0777", Some(0o777))] {
+            assert_eq!(umask(text).ok(), mask, "{text}");
+        }
+        for text in ["", "8", "1777", "00027", "-1", "+7", "0x7", "rw"] {
+            assert!(umask(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_have_units_of_1024() {

@@ -37,6 +37,8 @@ pub enum ErrorKind {
     MappingLoading,
     /// The fetch ended without an answer of its own: a panic, or the program is ending. Never retried.
     Abandoned,
+    /// No server is asked for anything: the mount stands on what was kept of an earlier one. Never retried.
+    Offline,
 }
 
 impl ErrorKind {
@@ -58,6 +60,7 @@ impl ErrorKind {
             Self::IdentityChanged => "identity_changed",
             Self::MappingLoading => "mapping_loading",
             Self::Abandoned => "abandoned",
+            Self::Offline => "offline",
         }
     }
 }
@@ -79,6 +82,7 @@ impl fmt::Display for ErrorKind {
             Self::IdentityChanged => f.write_str("the server holds other data under this name than at the mount"),
             Self::MappingLoading => f.write_str("the server is still loading its body mapping"),
             Self::Abandoned => f.write_str("fetch abandoned"),
+            Self::Offline => f.write_str("not kept on disk, and no server is asked (--offline)"),
         }
     }
 }

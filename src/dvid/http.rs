@@ -118,7 +118,8 @@ impl Server {
     pub fn get(&self, path_and_query: &str, limit: u64) -> Result<Vec<u8>, Error> {
         let mut body = vec![];
         self.get_into(path_and_query, limit, &mut body)?;
-        Ok(body)
+        // Words of metadata are shown, in files and in errors.
+        Ok(self.shared.token.redacted_bytes(body))
     }
 
     /// As [`get`](Self::get), into a buffer that is cleared first and used again.
@@ -142,6 +143,9 @@ impl Server {
         ask: &Ask<'_>,
         receive: impl FnOnce(&mut dyn Read, Option<u64>) -> io::Result<()>,
     ) -> Result<(), Error> {
+        if self.shared.config.offline {
+            return Err(Error::new(ErrorKind::Offline, ask.path));
+        }
         let result = self.send(ask).and_then(|response| self.receive(ask, response, receive));
         match &result {
             Ok(received) => self.shared.metrics.add(Counter::DvidReceivedBytes, *received),
@@ -214,7 +218,11 @@ impl Server {
         let error = |kind, code, detail: String| {
             Error::new(kind, ask.path).with_code(code).with_detail(self.shared.token.redacted(&detail))
         };
-        let header = |name: &str| Some(String::from_utf8_lossy(response.headers().get(name)?.as_bytes()).into_owned());
+        // Before anything changes its letters.
+        let header = |name: &str| {
+            let value = String::from_utf8_lossy(response.headers().get(name)?.as_bytes());
+            Some(self.shared.token.redacted(&value))
+        };
         let framing = framing(response.version() == Version::HTTP_11, header)
             .map_err(|(code, detail)| error(ErrorKind::Malformed, code, words_of(detail.as_bytes())))?;
         let (length, claimed) = framing.lengths();

@@ -36,6 +36,8 @@ pub struct HttpConfig {
     pub insecure_token: bool,
     /// Who asks (`u=`), for the server's log; empty for nobody.
     pub user: String,
+    /// Ask for nothing at all: each request fails at once.
+    pub offline: bool,
 }
 
 impl Default for HttpConfig {
@@ -52,6 +54,7 @@ impl Default for HttpConfig {
             token_file: None,
             insecure_token: false,
             user: String::new(),
+            offline: false,
         }
     }
 }

@@ -107,6 +107,11 @@ impl Instance {
         &self.server
     }
 
+    /// `/api/node/<uuid>/<instance>`.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Which blocks of a box the server stores: one request, and no voxel is decoded.
     ///
     /// # Errors

@@ -60,7 +60,7 @@ pub use instance::Instance;
 pub use kept::{Identity, KeepBlocks, Received};
 pub use kept_mapping::KeptMapping;
 pub use label_block::LabelBlock;
-pub use node::{Node, NodeOptions, fetch_info};
+pub use node::{KeptNode, Node, NodeOptions, fetch_info};
 pub use open_error::{OpenError, TokenText};
 pub use pace::SlowRate;
 pub use payload::StoredForm;

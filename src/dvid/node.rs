@@ -28,6 +28,11 @@ use super::server_info::{SERVER_INFO, ServerInfo};
 use super::server_time::unix_seconds;
 use super::settled::Settled;
 
+mod kept;
+
+pub use kept::KeptNode;
+use kept::{Look, Looks};
+
 /// A server that does not answer at the mount is asked again at least this often: somebody waits for it to come up.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Metadata of all instances together, as they came.
@@ -87,6 +92,9 @@ pub struct Node {
     http: Server,
     mapping_memory: Arc<MappingMemory>,
     options: NodeOptions,
+    looks: Looks,
+    /// When its server was asked, in seconds since 1970, if that was before this mount.
+    offline_since: Option<i64>,
 }
 
 impl Node {
@@ -128,6 +136,8 @@ impl Node {
             http: server,
             mapping_memory: Arc::new(MappingMemory::new(options.mapping_limit_bytes)),
             options,
+            looks: Looks::default(),
+            offline_since: None,
         })
     }
 
@@ -153,13 +163,22 @@ impl Node {
     /// # Errors
     /// If the server does not tell in time.
     pub fn stored_blocks(&self, of: &Instance, scale: Scale, blocks: BlockBox) -> Result<Vec<BlockIndex>, Error> {
-        Patience { server: &self.http, limit: self.options.patience }
-            .wait_for(|server| of.stored_blocks_by(server, scale, blocks))
+        let look = Look::new(of, scale, blocks);
+        if self.offline_since.is_some() {
+            return self.looks.found(&look).ok_or_else(|| Error::new(ErrorKind::Offline, of.path()));
+        }
+        let found = Patience { server: &self.http, limit: self.options.patience }
+            .wait_for(|server| of.stored_blocks_by(server, scale, blocks))?;
+        self.looks.remember(look, &found);
+        Ok(found)
     }
 
-    /// The branch by which this node was found as its newest, if it was.
+    /// The branch by which this node was found as its newest, if it was, and if that can be looked at again.
     #[must_use]
     pub fn head(&self) -> Option<Head> {
+        if self.offline_since.is_some() {
+            return None;
+        }
         let branch = branch_of(&self.reference)?;
         Some(Head::new(self.http.clone(), &self.root, branch, &self.info.uuid))
     }
@@ -209,7 +228,8 @@ fn not_dvid(server: &Server, error: Error) -> OpenError {
         | ErrorKind::Denied
         | ErrorKind::IdentityChanged
         | ErrorKind::MappingLoading
-        | ErrorKind::Abandoned => error.into(),
+        | ErrorKind::Abandoned
+        | ErrorKind::Offline => error.into(),
     }
 }
 
@@ -299,7 +319,8 @@ fn info_of(asked: &Patience<'_>, uuid: &str, entry: &InstanceEntry) -> Result<In
             | ErrorKind::Busy
             | ErrorKind::IdentityChanged
             | ErrorKind::MappingLoading
-            | ErrorKind::Abandoned => Err(error),
+            | ErrorKind::Abandoned
+            | ErrorKind::Offline => Err(error),
         },
     }
 }

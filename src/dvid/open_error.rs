@@ -104,7 +104,8 @@ impl From<Error> for OpenError {
             | ErrorKind::OverLimit
             | ErrorKind::IdentityChanged
             | ErrorKind::MappingLoading
-            | ErrorKind::Abandoned => Self::Failed(error),
+            | ErrorKind::Abandoned
+            | ErrorKind::Offline => Self::Failed(error),
         }
     }
 }

@@ -41,7 +41,8 @@ pub fn decide(error: &Error, attempts: u32, jitter: f64) -> Decision {
         | ErrorKind::Denied
         | ErrorKind::Redirected
         | ErrorKind::IdentityChanged
-        | ErrorKind::Abandoned => false,
+        | ErrorKind::Abandoned
+        | ErrorKind::Offline => false,
     };
     if !patient {
         return Decision::Stop;
@@ -91,6 +92,7 @@ mod tests {
             ErrorKind::Redirected,
             ErrorKind::IdentityChanged,
             ErrorKind::Abandoned,
+            ErrorKind::Offline,
         ] {
             assert_eq!(after(kind, 1), Decision::Stop, "{kind}");
         }

@@ -57,7 +57,6 @@ impl Settled {
     }
 
     /// A state that never changes.
-    #[cfg(test)]
     pub(super) fn fixed(freshness: Freshness) -> Self {
         let ttl = if let Freshness::For(ttl) = freshness { ttl } else { Duration::ZERO };
         Self {

@@ -12,9 +12,16 @@ use std::sync::{Mutex, PoisonError};
 use nix::fcntl::OFlag;
 
 use super::address::host_and_port;
+use super::endpoint::encoded;
 
 /// No token is longer.
 const MAX_TOKEN_BYTES: u64 = 64 << 10;
+/// What stands in the place of a token.
+const REDACTED: &str = "[token]";
+/// A shorter token may be a word of the metadata, which must not be changed.
+const LEAST_UNMISTAKABLE: usize = 16;
+/// So many tokens of before are kept from being seen, too.
+const MOST_SENT: usize = 8;
 
 /// Why a token is not used: what is wrong with its file, or with where it would go.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +59,7 @@ pub(super) struct Token(String);
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[token]")
+        f.write_str(REDACTED)
     }
 }
 
@@ -94,9 +101,24 @@ impl Token {
         format!("Bearer {}", self.0)
     }
 
-    /// The same text without the token, should a server echo it.
-    pub(super) fn redact(&self, text: &str) -> String {
-        text.replace(&self.0, "[token]")
+    /// The same text without the token, should a server echo it: as it is, in other letters, or as in a URL.
+    fn redact(&self, text: &str) -> String {
+        let without = |text: &str, echo: &str| {
+            let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+            while let Some(at) = find(rest.as_bytes(), echo.as_bytes()) {
+                out += &rest[..at];
+                out += REDACTED;
+                rest = &rest[at + echo.len()..];
+            }
+            out + rest
+        };
+        let (redacted, in_url) = (without(text, &self.0), encoded(&self.0));
+        if in_url == self.0 { redacted } else { without(&redacted, &in_url) }
+    }
+
+    /// Whether a text that holds it can hardly mean anything else.
+    fn is_unmistakable(&self) -> bool {
+        self.0.len() >= LEAST_UNMISTAKABLE
     }
 }
 
@@ -106,6 +128,8 @@ pub(super) struct TokenKeeper {
     file: Option<PathBuf>,
     /// Held for a clone only.
     current: Mutex<Option<Token>>,
+    /// Those before it, the latest first. Held for a clone only.
+    sent: Mutex<Vec<Token>>,
     /// The server refuses the token since its last answer.
     is_refused: AtomicBool,
 }
@@ -117,7 +141,7 @@ impl TokenKeeper {
     /// If the file is unfit.
     pub(super) fn open(file: Option<&Path>) -> Result<Self, TokenError> {
         let token = file.map(Token::read).transpose()?;
-        Ok(Self { file: file.map(Path::to_owned), current: Mutex::new(token), is_refused: AtomicBool::new(false) })
+        Ok(Self { file: file.map(Path::to_owned), current: Mutex::new(token), ..Self::default() })
     }
 
     /// Takes note of whether an answer was a refusal, and says once that the server lets us in again. Who was refused
@@ -139,13 +163,45 @@ impl TokenKeeper {
         let newer = Token::read(self.file.as_deref()?)
             .inspect_err(|error| tracing::warn!(target: "dvidfs", code = "token_file", cause = %error))
             .ok()?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(newer.clone());
+        let older = self.current.lock().unwrap_or_else(PoisonError::into_inner).replace(newer.clone());
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(older) = older.filter(|older| *older != newer && !sent.contains(older)) {
+            sent.truncate(MOST_SENT - 1);
+            sent.insert(0, older);
+        }
+        drop(sent);
         (Some(&newer) != refused).then_some(newer)
     }
 
+    /// The same text without any token that was sent: an answer may come late.
     pub(super) fn redacted(&self, text: &str) -> String {
-        self.current().map_or_else(|| text.to_owned(), |token| token.redact(text))
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let current = self.current();
+        current.iter().chain(&sent).fold(text.to_owned(), |text, token| token.redact(&text))
     }
+
+    /// The same bytes without any token that was sent.
+    pub(super) fn redacted_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let current = self.current();
+        let tokens = current.iter().chain(&sent).filter(|token| token.is_unmistakable());
+        let is_in = |token: &&Token| {
+            [token.0.as_str(), &encoded(&token.0)].iter().any(|echo| find(&bytes, echo.as_bytes()).is_some())
+        };
+        let found: Vec<_> = tokens.filter(is_in).collect();
+        match std::str::from_utf8(&bytes) {
+            Ok(text) if !found.is_empty() => {
+                found.iter().fold(text.to_owned(), |text, token| token.redact(&text)).into_bytes()
+            }
+            // What is no text is no metadata either.
+            Ok(_) | Err(_) => bytes,
+        }
+    }
+}
+
+/// Where a text of ASCII first stands, whatever the case of its letters.
+fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    bytes.windows(text.len()).position(|window| window.eq_ignore_ascii_case(text))
 }
 
 /// Whether a token may go to this origin: over TLS, or to this machine.
@@ -201,6 +257,31 @@ mod tests {
             assert!(Token::read(&path).is_err(), "{path:?}");
         }
         assert!(Token::read(&good).is_ok());
+    }
+
+    #[test]
+    fn no_text_repeats_a_token_of_now_or_of_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = a_file(directory.path(), b"Secret+Of/Many-Letters", 0o600);
+        let keeper = TokenKeeper::open(Some(&file)).unwrap();
+        let check = |keeper: &TokenKeeper| {
+            for (text, expected) in [
+                ("x Secret+Of/Many-Letters y", "x [token] y"),
+                ("Bearer secret+of/many-letters", "Bearer [token]"),
+                ("http://e/?t=Secret%2BOf%2FMany-Letters&u", "http://e/?t=[token]&u"),
+                ("secret+of/many-letter", "secret+of/many-letter"),
+            ] {
+                assert_eq!(keeper.redacted(text), expected);
+                assert_eq!(keeper.redacted_bytes(text.as_bytes().to_vec()), expected.as_bytes());
+            }
+        };
+        check(&keeper);
+        fs::write(&file, "token").unwrap();
+        assert!(keeper.newer_than(None).is_some());
+        check(&keeper);
+        assert_eq!(keeper.redacted("a token"), "a [token]");
+        // A word that names an instance is no echo.
+        assert_eq!(keeper.redacted_bytes(b"{\"tokens\": 1}".to_vec()), b"{\"tokens\": 1}");
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(super) struct Adapter {
     pub(super) given_up: Arc<GivenUp>,
     /// The user and group that everything belongs to.
     pub(super) owner: (u32, u32),
+    /// Permissions that nobody has.
+    pub(super) umask: u16,
 }
 
 impl Adapter {
@@ -94,7 +96,7 @@ impl Adapter {
             ctime: time,
             crtime: time,
             kind: kind(is_dir),
-            perm: if is_dir { 0o555 } else { 0o444 },
+            perm: if is_dir { 0o555 } else { 0o444 } & !self.umask,
             nlink,
             uid: self.owner.0,
             gid: self.owner.1,

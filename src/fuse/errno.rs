@@ -47,7 +47,8 @@ fn errno_of_array(error: &array::Error) -> Errno {
             | ErrorKind::Malformed
             | ErrorKind::OverLimit
             | ErrorKind::MappingLoading
-            | ErrorKind::Abandoned,
+            | ErrorKind::Abandoned
+            | ErrorKind::Offline,
         )
         | None => Errno::EIO,
     }
@@ -114,6 +115,7 @@ mod tests {
             ErrorKind::OverLimit,
             ErrorKind::MappingLoading,
             ErrorKind::Abandoned,
+            ErrorKind::Offline,
         ] {
             table.push((read(fetch(kind)), libc::EIO));
             table.push((lookup(fetch(kind)), libc::EIO));

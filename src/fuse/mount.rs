@@ -18,8 +18,10 @@ use super::mountinfo::{MountEntry, mount_at, mounts};
 pub struct MountOptions {
     /// What the list of mounts calls it. Anybody may see it: no credentials.
     pub fsname: String,
-    /// Whether other users may read it, as far as modes let them. Everything is readable, so all of it.
+    /// Whether other users may read it, as far as modes let them: all of it, but for `umask`.
     pub allow_other: bool,
+    /// Permissions that nobody has, such as 0o027: nothing for others, and reading alone for the group.
+    pub umask: u16,
     /// Threads that take the kernel's requests.
     pub threads: usize,
     /// How far ahead the kernel reads, in KiB; only root can set it. `None` leaves it.
@@ -36,6 +38,7 @@ impl Default for MountOptions {
         Self {
             fsname: "dvidfs".into(),
             allow_other: false,
+            umask: 0,
             threads: 3,
             read_ahead_kb: None,
             replace: false,

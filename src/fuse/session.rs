@@ -106,6 +106,7 @@ pub fn mount(
         metrics,
         given_up: Arc::default(),
         owner: (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw()),
+        umask: options.umask,
     };
     let acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     let mut config = Config::default();

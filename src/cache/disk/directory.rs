@@ -190,6 +190,15 @@ impl Directory {
         if stat::fstatat(shard, name.file(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
             return Ok(false);
         }
+        self.write_renamed(shard, name, parts).map(|()| true)
+    }
+
+    /// Writes an entry in place of whatever stands there. Others see the one or the other, each of them whole.
+    pub(super) fn replace(&self, name: &Name, parts: &[&[u8]]) -> io::Result<()> {
+        self.write_renamed(&self.open_or_make_shard(name.shard())?, name, parts)
+    }
+
+    fn write_renamed(&self, shard: &OwnedFd, name: &Name, parts: &[&[u8]]) -> io::Result<()> {
         let number = self.next_unfinished.fetch_add(1, Ordering::Relaxed);
         let nonce = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.subsec_nanos());
         let unfinished = format!("{UNFINISHED}{}-{nonce:x}-{number}", std::process::id());
@@ -201,7 +210,7 @@ impl Directory {
             // What cannot be removed now is removed when its shard is looked through.
             let _ = unistd::unlinkat(shard, unfinished.as_str(), UnlinkatFlags::NoRemoveDir);
         }
-        written.map(|()| true)
+        written
     }
 
     /// The files of a shard, with what each of them is; none if there is no such shard.

@@ -145,6 +145,25 @@ impl Disk {
         }
     }
 
+    /// Writes an entry in place of the one that is there, or removes it if there is none to be written.
+    pub(in super::super) fn replace(&self, key: &EntryKey, entry: Option<(u8, &[u8])>) -> Result<(), Fault> {
+        let more = match entry {
+            None => self.store.remove(key).map(|bytes| -bytes.cast_signed()),
+            Some((_, payload)) if payload.len() as u64 >= self.config.limit_bytes => return Err(Fault::Full),
+            Some(_) if self.lacks_free_space() => return Err(Fault::Full),
+            Some((encoding, payload)) => {
+                self.store.replace(key, Entry { encoding, decoded_bytes: payload.len() as u64, payload })
+            }
+        };
+        self.usage.add(more.map_err(|error| self.fault_of(&error))?);
+        Ok(())
+    }
+
+    /// Writes down that an entry is in use.
+    pub(in super::super) fn touch(&self, key: &EntryKey) {
+        self.store.touch(key);
+    }
+
     /// Whether entries have to leave before others can come.
     pub(in super::super) fn wants_room(&self) -> bool {
         self.usage.bytes() > self.config.limit_bytes || (self.usage.bytes() > 0 && self.lacks_free_space())

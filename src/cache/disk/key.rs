@@ -5,6 +5,8 @@ use crate::geometry::{BlockIndex, Scale};
 
 /// The format of entries and of their keys. Another one has another directory, too.
 pub(super) const FORMAT: u16 = 1;
+/// The kind of entry that describes a node.
+const NODE: &[u8] = b"node";
 
 /// All that tells an entry from others, as one row of fields, each behind its length.
 ///
@@ -29,11 +31,31 @@ impl EntryKey {
         Self::of(b"mapping part", of, &[&part.to_le_bytes()])
     }
 
+    /// What is known of a node beside its blocks: by the names that people mount it by, since that is how it is sought.
+    pub(in super::super) fn node(server: &str, reference: &str) -> Self {
+        Self::of_fields(&[&FORMAT.to_le_bytes(), NODE, server.as_bytes(), reference.as_bytes()])
+    }
+
+    /// Server and ref, if this is the key of a node.
+    pub(super) fn as_node(&self) -> Option<(String, String)> {
+        let text = |field: &[u8]| String::from_utf8(field.to_vec()).ok();
+        match self.fields()?.as_slice() {
+            [_, kind, server, reference] if *kind == NODE => Some((text(server)?, text(reference)?)),
+            _ => None,
+        }
+    }
+
     fn of(kind: &[u8], identity: &Identity, rest: &[&[u8]]) -> Self {
         let Identity { root, data_uuid, version, typename, values, encoding: _ } = identity;
-        let mut bytes = Vec::with_capacity(256);
         let named = [root, data_uuid, version, typename, values].map(String::as_bytes);
-        for field in [&FORMAT.to_le_bytes(), kind].iter().chain(&named).chain(rest) {
+        let format = FORMAT.to_le_bytes();
+        let first: [&[u8]; 2] = [&format, kind];
+        Self::of_fields(&first.iter().chain(&named).chain(rest).copied().collect::<Vec<_>>())
+    }
+
+    fn of_fields(fields: &[&[u8]]) -> Self {
+        let mut bytes = Vec::with_capacity(256);
+        for field in fields {
             let length = u32::try_from(field.len()).expect("a field is short");
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(field);

@@ -171,6 +171,44 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Writes an entry in place of the one that is there. By how many bytes more is taken now.
+    ///
+    /// # Errors
+    /// If the file system fails.
+    pub(super) fn replace(&self, key: &EntryKey, entry: Entry<'_>) -> io::Result<i64> {
+        let (directory, name) = (self.directory(), self.seal.name(key));
+        let before = directory.stat(&name).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+        let header = header(&self.seal, key, entry);
+        directory.replace(&name, &[&header, entry.payload])?;
+        let after = occupied_bytes((header.len() + entry.payload.len()) as u64);
+        Ok(after.cast_signed() - occupied_bytes(before).cast_signed())
+    }
+
+    /// Removes an entry, if there is one. What it took.
+    ///
+    /// # Errors
+    /// If the file system fails.
+    pub(super) fn remove(&self, key: &EntryKey) -> io::Result<u64> {
+        let (directory, name) = (self.directory(), self.seal.name(key));
+        match directory.stat(&name) {
+            Err(errno) if is_missing(errno) => Ok(0),
+            Err(errno) => Err(errno.into()),
+            Ok(stat) => {
+                let was_there = directory.remove_if(&name, &stat)?;
+                Ok(if was_there { occupied_bytes(u64::try_from(stat.st_size).unwrap_or(0)) } else { 0 })
+            }
+        }
+    }
+
+    /// Writes down that an entry is in use.
+    pub(super) fn touch(&self, key: &EntryKey) {
+        if let Ok((file, stat)) = self.directory().open_entry(&self.seal.name(key)) {
+            note_use(&file, &stat);
+        }
+    }
+}
+
 /// What a file of so many bytes takes on a file system, about.
 pub(super) fn occupied_bytes(length: u64) -> u64 {
     length.next_multiple_of(4096)

@@ -18,6 +18,10 @@ pub(in crate::cli) struct CacheArgs {
     /// The most that is kept on disk, by all mounts together
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "10G")]
     pub(in crate::cli) cache_size: usize,
+    /// Ask no server at all: mount what an earlier mount of this SOURCE has left on disk. What is not there cannot be
+    /// read, and fails at once
+    #[arg(long, conflicts_with = "no_cache")]
+    pub(in crate::cli) offline: bool,
     /// The part of the disk that is left free, whoever fills it
     #[arg(long, value_name = "SHARE", value_parser = share, default_value = "5%")]
     pub(in crate::cli) cache_free: f64,

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::super::failure::Failure;
-use super::super::values::size;
+use super::super::values::{size, umask};
 
 /// How the mount is made.
 #[derive(Clone, Debug, Args)]
@@ -15,6 +15,9 @@ pub(in super::super) struct PlaceArgs {
     /// Let other users read the mount, too
     #[arg(long)]
     pub(in super::super) allow_other: bool,
+    /// Permissions that nobody is given, such as 027: by itself everybody may read whom the mount lets in
+    #[arg(long, value_name = "OCTAL", value_parser = umask, default_value = "000")]
+    pub(in super::super) umask: u16,
     /// Mount again if the program dies: within two seconds, and until then the directory answers with an error
     #[arg(long)]
     pub(in super::super) supervise: bool,
@@ -31,7 +34,7 @@ pub(in super::super) struct PlaceArgs {
     /// Threads that answer the kernel
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(in super::super) threads: u8,
-    /// Options as in fstab: ro, allow_other, fsname=NAME
+    /// Options as in fstab: ro, allow_other, umask=OCTAL, fsname=NAME
     #[arg(short = 'o', value_name = "OPT,...", value_delimiter = ',')]
     options: Vec<String>,
     /// Set in the process that becomes the daemon
@@ -52,6 +55,9 @@ impl PlaceArgs {
             let (name, value) = option.split_once('=').unwrap_or((&option, ""));
             match name {
                 "allow_other" => self.allow_other = true,
+                "umask" => {
+                    self.umask = umask(value).map_err(|why| Failure::usage(format!("-o {option:?}: {why}")))?;
+                }
                 "fsname" if !value.is_empty() => self.fsname = Some(value.to_owned()),
                 // What this mount is anyway, or what speaks to mount(8) alone.
                 ""

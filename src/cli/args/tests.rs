@@ -68,8 +68,9 @@ fn options_reach_their_place() {
 
 #[test]
 fn mount_options_of_habit_are_taken_and_others_refused() {
-    let place = mount_args("host:1/abc /m -o ro,allow_other,fsname=brain -o noauto,user").place;
-    assert!(place.allow_other);
+    let place = mount_args("host:1/abc /m -o ro,allow_other,fsname=brain,umask=027 -o noauto,user").place;
+    assert!(place.allow_other && place.umask == 0o27);
+    assert!(refusal("host:1/abc /m -o umask=9").contains("027"));
     assert_eq!(place.fsname.as_deref(), Some("brain"));
     assert!(refusal("host:1/abc /m -o auto_unmount").contains("read as zeros"));
     assert!(refusal("host:1/abc /m -o allow_root").contains("allow_other"));

@@ -45,8 +45,17 @@ impl Caches {
         self.directory.join("dvidfs-v1")
     }
 
-    /// All files of entries.
+    /// All files of entries of blocks and mappings.
     pub fn files(&self) -> Vec<PathBuf> {
+        self.all_files().into_iter().filter(|file| !is_of_node(file)).collect()
+    }
+
+    /// All files of entries that describe a node.
+    pub fn nodes(&self) -> Vec<PathBuf> {
+        self.all_files().into_iter().filter(|file| is_of_node(file)).collect()
+    }
+
+    fn all_files(&self) -> Vec<PathBuf> {
         let Ok(shards) = fs::read_dir(self.entries()) else { return Vec::new() };
         let shards = shards.flatten().map(|shard| shard.path()).filter(|path| path.is_dir());
         let mut files: Vec<_> = shards
@@ -70,6 +79,11 @@ impl Caches {
         let options = ["--settle", "0", "--time-scale", scale, "--cache-dir", directory];
         Mounted::new(&format!("{}/a40d", demo.origin()), &[&options, &server[..], more].concat())
     }
+}
+
+/// Whether the key of an entry, whole or not, begins as that of a node: behind the format.
+fn is_of_node(file: &Path) -> bool {
+    fs::read(file).is_ok_and(|bytes| bytes.get(26..34) == Some(b"\x04\0\0\0node"))
 }
 
 /// A demo server of these instances of the test dataset.

@@ -145,7 +145,7 @@ fn an_inventory_counts_by_data_and_finds_damage() {
     assert_eq!(take_inventory(config.clone(), Look::AllAndRepair).unwrap().unwrap().damaged, 3);
     let repaired = take_inventory(config.clone(), Look::AllAndRepair).unwrap().unwrap();
     assert_eq!((repaired.sum().0, repaired.damaged), (28, 0));
-    assert_eq!(clear(config.clone()).unwrap().unwrap().0, 28);
+    assert_eq!(clear(config.clone()).unwrap().unwrap().entries, 28);
     assert_eq!(n_files(&place.path()), 0);
     fs::remove_dir_all(place.path()).unwrap();
     assert_eq!(take_inventory(config, Look::Headers).unwrap(), None);
