@@ -22,4 +22,5 @@ mod ro_fsx;
 mod ro_matrix;
 mod ro_walk;
 mod semantics;
+mod storm;
 mod support;

@@ -16,7 +16,7 @@ mod views;
 mod whole_files;
 
 pub(crate) use mounted::{Mounted, refused, time_limit};
-pub(crate) use mounts::{Scratch, can_mount};
+pub(crate) use mounts::{Scratch, can_mount, connections};
 pub(crate) use namespace::Namespace;
 pub(crate) use oracle::{Chunk, Level, chunk_files, chunk_of, file_values, levels};
 pub(crate) use proxy::{Mode, Proxy, tls_fixture};
