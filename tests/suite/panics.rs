@@ -134,6 +134,7 @@ impl Serve for Tree {
             }),
         );
     }
+    fn refused(&self, _: u64, _: ByteRange, _: &Error) {}
     fn statfs(&self) -> Totals {
         Totals { total_bytes: 0, files: 0 }
     }
