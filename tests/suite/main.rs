@@ -12,6 +12,7 @@ mod fault_list;
 mod faults;
 mod identity;
 mod layering;
+mod model;
 mod mount_reads;
 mod n5;
 mod outages;
