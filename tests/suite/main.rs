@@ -13,6 +13,7 @@ mod faults;
 mod identity;
 mod layering;
 mod log;
+mod model;
 mod mount_reads;
 mod n5;
 mod outages;
