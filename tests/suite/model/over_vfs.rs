@@ -61,6 +61,7 @@ fn errno(error: &Error) -> i32 {
         | Error::TooManyNames { .. }
         | Error::ReadOnly
         | Error::ReaderKilled
+        | Error::Abandoned
         | Error::LookupFailed { .. }
         | Error::ShuttingDown => panic!("{error}"),
     }
