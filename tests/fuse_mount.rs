@@ -189,6 +189,10 @@ impl Serve for FakeTree {
         }
     }
 
+    fn refused(&self, _ino: u64, _range: ByteRange, error: &Error) {
+        self.count(error.code());
+    }
+
     fn statfs(&self) -> Totals {
         Totals { total_bytes: 5 << 40, files: 12 }
     }
@@ -407,6 +411,8 @@ fn a_failure_is_an_error_to_its_reader_alone() {
         }
     }
     assert!(mount.metrics.get(Counter::Panics) >= 5, "each panic is counted");
+    let told = (mount.tree.calls("abandoned"), mount.tree.calls("bad_length"));
+    assert!(told.0 >= 10 && told.1 >= 5, "failures that the tree does not know of are told to it: {told:?}");
     let path = mount.path("steady");
     assert!(timed(move || fs::read(path).unwrap()) == bytes_of(0..FILE_BYTES), "all threads still serve");
     mount.stop();

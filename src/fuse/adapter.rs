@@ -201,7 +201,8 @@ impl Filesystem for Adapter {
         let range = ByteRange::new(offset, size);
         let request = ReadRequest { ino: ino.0, range, pid: req.pid() };
         let kept = (Arc::clone(&self.kept), Arc::clone(&self.given_up));
-        let slot = Slot::new(request, reply, Arc::clone(&self.metrics), kept);
+        let told = (Arc::clone(&self.tree), Arc::clone(&self.metrics));
+        let slot = Slot::new(request, reply, told, kept);
         self.guarded("read", || {
             self.metrics.count(Counter::FuseReads);
             let answer = Answer(Arc::clone(&slot));
@@ -209,7 +210,7 @@ impl Filesystem for Adapter {
                 return answer.finish(Err(vfs::Error::ShuttingDown));
             }
             if let Some(error) = self.given_up.recall(request) {
-                return answer.finish(Err(error));
+                return slot.refuse(&error);
             }
             let then = Box::new(move |result| answer.finish(result));
             slot.reader.begin(|| self.tree.read(ino.0, fh.0, range, then));

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fuser::{Errno, ReplyData};
-use tracing::{debug, error, warn};
+use fuser::ReplyData;
+use tracing::{debug, warn};
 
+use crate::array;
 use crate::logging::Chain;
 use crate::metrics::{Counter, Metrics};
 use crate::vfs::{self, ByteRange, Reader};
@@ -13,6 +14,7 @@ use crate::vfs::{self, ByteRange, Reader};
 use super::errno::{errno_of, name};
 use super::given_up::GivenUp;
 use super::kept::KeptPages;
+use super::serve::Serve;
 
 /// What the kernel asked for, and who waits for it.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,8 @@ pub(super) struct Slot {
     since: Instant,
     /// `None` once it is answered. The reply is taken out under the lock and sent after it.
     reply: Mutex<Option<ReplyData>>,
+    /// Where a read that fails here is told.
+    tree: Arc<dyn Serve>,
     metrics: Arc<Metrics>,
     given_up: Arc<GivenUp>,
     /// What the kernel keeps goes when the data is found to be other data.
@@ -42,13 +46,14 @@ impl Slot {
     pub(super) fn new(
         request: ReadRequest,
         reply: ReplyData,
-        metrics: Arc<Metrics>,
+        (tree, metrics): (Arc<dyn Serve>, Arc<Metrics>),
         (kept, given_up): (Arc<KeptPages>, Arc<GivenUp>),
     ) -> Arc<Self> {
         Arc::new(Self {
             request,
             since: Instant::now(),
             reply: Mutex::new(Some(reply)),
+            tree,
             metrics,
             kept,
             given_up,
@@ -75,6 +80,18 @@ impl Slot {
     /// Answers with an error, unless it is answered already; whether it did.
     pub(super) fn fail(&self, error: &vfs::Error) -> bool {
         let Some(reply) = self.take() else { return false };
+        self.send(reply, error);
+        true
+    }
+
+    /// The same with an error that the tree does not know of: it is told first, for who sees the error may ask.
+    pub(super) fn refuse(&self, error: &vfs::Error) {
+        let Some(reply) = self.take() else { return };
+        self.tree.refused(self.request.ino, self.request.range, error);
+        self.send(reply, error);
+    }
+
+    fn send(&self, reply: ReplyData, error: &vfs::Error) {
         let errno = errno_of(error);
         let ReadRequest { ino, range: ByteRange { offset, size }, pid } = self.request;
         let waited = self.age();
@@ -94,7 +111,6 @@ impl Slot {
         if is_other_data {
             self.kept.drop_all();
         }
-        true
     }
 
     fn finish(&self, result: Result<Vec<u8>, vfs::Error>) {
@@ -105,14 +121,13 @@ impl Slot {
                 return;
             }
         };
-        let Some(reply) = self.take() else { return };
-        let asked = u64::from(self.request.range.size);
-        if bytes.len() as u64 > asked {
+        let (got, wanted) = (bytes.len() as u64, u64::from(self.request.range.size));
+        if got > wanted {
             // The kernel would refuse it with EINVAL; the reader is told the same, and we are told why.
-            self.metrics.happened(Counter::FailedReads);
-            error!(target: "dvidfs", code = "bad_length", op = "read", ino = self.request.ino, asked, got = bytes.len());
-            return reply.error(Errno::EIO);
+            let source = array::Error::WrongLength { got, wanted };
+            return self.refuse(&vfs::Error::Array { path: String::new(), source });
         }
+        let Some(reply) = self.take() else { return };
         self.metrics.add(Counter::FuseReadBytes, bytes.len() as u64);
         reply.data(&bytes);
     }
@@ -131,11 +146,6 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(reply) = self.0.take() {
-            let ReadRequest { ino, range: ByteRange { offset, size }, .. } = self.0.request;
-            self.0.metrics.happened(Counter::FailedReads);
-            error!(target: "dvidfs", code = "abandoned", op = "read", ino, offset, size);
-            reply.error(Errno::EIO);
-        }
+        self.0.refuse(&vfs::Error::Abandoned);
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn errno_of(error: &vfs::Error) -> Errno {
         vfs::Error::ReadOnly => Errno::EROFS,
         vfs::Error::ReaderKilled => Errno::EINTR,
         // EIO whatever the cause: EACCES or ESTALE of a lookup would read as a fact about the name.
-        vfs::Error::LookupFailed { .. } | vfs::Error::ShuttingDown => Errno::EIO,
+        vfs::Error::LookupFailed { .. } | vfs::Error::Abandoned | vfs::Error::ShuttingDown => Errno::EIO,
         vfs::Error::Array { path: _, source } => errno_of_array(source),
     }
 }
@@ -94,6 +94,7 @@ mod tests {
             (vfs::Error::TooManyNames { n_names: 1 << 30 }, libc::EFBIG),
             (vfs::Error::ReadOnly, libc::EROFS),
             (vfs::Error::ReaderKilled, libc::EINTR),
+            (vfs::Error::Abandoned, libc::EIO),
             (vfs::Error::ShuttingDown, libc::EIO),
             (read(wrong_length()), libc::EIO),
             (read(array::Error::OutOfBounds(Box::new(outside))), libc::EIO),

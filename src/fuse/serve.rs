@@ -24,6 +24,8 @@ pub trait Serve: Debug + Send + Sync + 'static {
     fn release(&self, fh: u64);
     /// Reads exactly the bytes of the range that the file has, and hands them to `then`, once.
     fn read(&self, ino: u64, fh: u64, range: ByteRange, then: ThenBytes);
+    /// Counts a read that is answered with this error without `read`, and keeps it with the others that have failed.
+    fn refused(&self, ino: u64, range: ByteRange, error: &Error);
     /// How large everything is together.
     fn statfs(&self) -> Totals;
 }
@@ -55,6 +57,10 @@ impl Serve for VirtualFs {
 
     fn read(&self, ino: u64, fh: u64, range: ByteRange, then: ThenBytes) {
         self.read(ino, fh, range, then);
+    }
+
+    fn refused(&self, ino: u64, range: ByteRange, error: &Error) {
+        self.refused(ino, range, error);
     }
 
     fn statfs(&self) -> Totals {

@@ -40,6 +40,9 @@ pub enum Error {
         /// Why.
         source: array::Error,
     },
+    /// Whoever had to answer has failed without an answer.
+    #[error("the read was abandoned")]
+    Abandoned,
     /// The filesystem is being unmounted.
     #[error("shutting down")]
     ShuttingDown,
@@ -66,6 +69,7 @@ impl Error {
         match self {
             Self::LookupFailed { source, .. } | Self::Array { source, .. } => source.code(),
             Self::ReaderKilled => "reader_killed",
+            Self::Abandoned => "abandoned",
             Self::ShuttingDown => "shutdown",
             Self::ReadOnly => "read_only",
             Self::NoSuchName | Self::NameTooLong | Self::NotADirectory | Self::IsADirectory => "no_such_name",

@@ -9,6 +9,7 @@ mod checks;
 mod contents;
 mod control;
 mod error;
+mod failed_reads;
 mod inode;
 mod journal;
 mod names;

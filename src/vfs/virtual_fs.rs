@@ -5,11 +5,10 @@ use std::ffi::OsStr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::array::{self, Freshness};
 use crate::logging::Chain;
-use crate::metrics::{Counter, Metrics};
 
 use super::assembly::{Source, read_pieces};
 use super::build::{RootFiles, build};
@@ -17,7 +16,8 @@ use super::checks::Checks;
 use super::contents::Contents;
 use super::control::{Control, ControlFile};
 use super::error::{BuildError, Error};
-use super::journal::{Failure, Journal};
+use super::failed_reads::{FailedReads, now};
+use super::journal::Journal;
 use super::names::MAX_NAME_BYTES;
 use super::readme::readme;
 use super::tree::{Place, Tree};
@@ -126,8 +126,7 @@ pub struct Totals {
 #[derive(Debug)]
 pub struct VirtualFs {
     tree: Arc<Tree>,
-    journal: Arc<Journal>,
-    metrics: Arc<Metrics>,
+    failed_reads: FailedReads,
     control: Control,
     mtime_s: i64,
     totals: Totals,
@@ -149,10 +148,11 @@ impl VirtualFs {
         let (total_bytes, files) = tree.totals();
         let journal = Arc::new(Journal::default());
         let control = Control { stats, metrics: Arc::clone(&metrics), journal: Arc::clone(&journal) };
+        let failed_reads = FailedReads { tree: Arc::clone(&tree), journal, metrics };
         let (next_fh, snapshots) = (AtomicU64::new(1), Mutex::new(HashMap::new()));
         let totals = Totals { total_bytes, files };
         let checks = Checks::default();
-        Ok(Self { tree, journal, metrics, control, mtime_s: updated_s, totals, next_fh, checks, snapshots })
+        Ok(Self { tree, failed_reads, control, mtime_s: updated_s, totals, next_fh, checks, snapshots })
     }
 
     /// What a directory holds under a name, `.` and `..` included.
@@ -262,11 +262,11 @@ impl VirtualFs {
     /// Reads a file: `then` gets exactly the bytes of the range that the file has, or an error.
     ///
     /// Never blocks. `then` is called inline if nothing has to be fetched, else later on another thread. A failed
-    /// read of voxels is counted and stands in `errors.jsonl`.
+    /// read is counted and stands in `errors.jsonl`.
     pub fn read(&self, ino: u64, fh: u64, range: ByteRange, then: ThenBytes) {
         match self.place(ino) {
-            Err(error) => then(Err(error)),
-            Ok(Place::Folder) => then(Err(Error::IsADirectory)),
+            Err(error) => self.refuse(ino, range, error, then),
+            Ok(Place::Folder) => self.refuse(ino, range, Error::IsADirectory, then),
             Ok(Place::Text(bytes, _)) => then(Ok(cut(bytes, range))),
             Ok(Place::Document(document, array)) => then(Ok(cut(&document.render(array.spec()), range))),
             Ok(Place::Control(file)) => then(Ok(cut(&self.snapshot(fh, file), range))),
@@ -275,11 +275,23 @@ impl VirtualFs {
                 if window.is_empty() {
                     return then(Ok(Vec::new()));
                 }
-                let then = self.recording(ino, window.clone(), then);
+                let then = self.telling(ino, window.clone(), then);
                 let source = Source { inode: ino, array, checks: &self.checks };
                 read_pieces(source, file.pieces(window), then);
             }
         }
+    }
+
+    /// Counts a read that is answered with this error without [`read`](Self::read), and puts it into `errors.jsonl`.
+    pub fn refused(&self, ino: u64, range: ByteRange, error: &Error) {
+        // The fact alone: the path is told beside it.
+        let cause = if let Error::Array { source, .. } = error { Chain(source) } else { Chain(error) }.to_string();
+        let n_bytes = match self.place(ino) {
+            Ok(Place::Voxels(file, _)) => file.n_bytes(),
+            Ok(_) | Err(_) => u64::MAX,
+        };
+        let window = range.within(n_bytes);
+        self.failed_reads.tell(ino, window, (error.code(), cause));
     }
 
     /// The path of an inode from the root, for people; empty for the root, and for a number that was never given.
@@ -292,6 +304,11 @@ impl VirtualFs {
     #[must_use]
     pub fn statfs(&self) -> Totals {
         self.totals
+    }
+
+    fn refuse(&self, ino: u64, range: ByteRange, error: Error, then: ThenBytes) {
+        self.refused(ino, range, &error);
+        then(Err(error));
     }
 
     fn place(&self, ino: u64) -> Result<Place<'_>, Error> {
@@ -328,9 +345,9 @@ impl VirtualFs {
         found.unwrap_or_else(|| self.control.render(file))
     }
 
-    /// Records what failed. An answer of another length fails, too: the kernel would take it for the file's end.
-    fn recording(&self, ino: u64, window: Range<u64>, then: ThenBytes) -> array::ThenBytes {
-        let (tree, journal, metrics) = (Arc::clone(&self.tree), Arc::clone(&self.journal), Arc::clone(&self.metrics));
+    /// Tells what failed. An answer of another length fails, too: the kernel would take it for the file's end.
+    fn telling(&self, ino: u64, window: Range<u64>, then: ThenBytes) -> array::ThenBytes {
+        let failed_reads = self.failed_reads.clone();
         Box::new(move |result| {
             let wanted = window.end - window.start;
             let result = result.and_then(|bytes| match bytes.len() as u64 {
@@ -338,25 +355,11 @@ impl VirtualFs {
                 got => Err(array::Error::WrongLength { got, wanted }),
             });
             then(result.map_err(|source| {
-                let path = tree.path(ino);
-                journal.record(Failure {
-                    time: now().as_millis() as f64 / 1000.0,
-                    path: path.clone(),
-                    offset: window.start,
-                    size: wanted,
-                    code: source.code(),
-                    cause: Chain(&source).to_string(),
-                });
-                metrics.happened(Counter::FailedReads);
-                Error::Array { path, source }
+                failed_reads.tell(ino, window, (source.code(), Chain(&source).to_string()));
+                Error::Array { path: failed_reads.tree.path(ino), source }
             }));
         })
     }
-}
-
-/// Time since 1970, by the wall clock.
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn lasting(freshness: Freshness) -> Lasting {

@@ -3,6 +3,7 @@
 import os
 import signal
 import struct
+import subprocess
 import time
 
 import numpy as np
@@ -41,13 +42,14 @@ class DvidServer:
     def __init__(self, binary, home, port=8000):
         self.binary, self.home = binary, home
         self.origin = f"http://127.0.0.1:{port}"
+        self.rpc = f"127.0.0.1:{port + 1}"
         self.web = Web(self.origin)
         (home / "config.toml").write_text(CONFIG.format(port=port, rpc=port + 1))
         self.process = None
 
-    def start(self, wait=120):
+    def start(self, wait=120, flags=()):
         environment = {**os.environ, "DVID_ADMIN_TOKEN": ADMIN}
-        words = [self.binary, "serve", self.home / "config.toml"]
+        words = [self.binary, *flags, "serve", self.home / "config.toml"]
         self.process = Process(words, self.home / "out.log", cwd=self.home, env=environment)
         end = time.monotonic() + wait
         while not self.web.alive():
@@ -73,6 +75,10 @@ class DvidServer:
     def new_instance(self, uuid, typename, name, **settings):
         body = {"typename": typename, "dataname": name, **{key: str(value) for key, value in settings.items()}}
         self.web.post(f"/api/repo/{uuid}/instance", body)
+
+    def delete_instance(self, uuid, name):
+        words = [self.binary, "-rpc", self.rpc, "repo", uuid, "delete", name]
+        subprocess.run(words, check=True, capture_output=True, timeout=60)
 
     def post_voxels(self, uuid, name, array, offset=(0, 0, 0)):
         """Writes whole blocks: `array` and `offset` (zyx) must be multiples of the block. Channels are its last axis."""

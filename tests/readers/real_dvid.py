@@ -1,10 +1,11 @@
-"""The program under test against a real DVID: `DVIDFS_TEST_DVID=/path/to/dvid real_dvid.py`.
+"""The program under test against a real DVID: `DVIDFS_TEST_DVID=/path/to/dvid real_dvid.py [matrix|gate|killed|moving ...]`.
 
 1. A server is filled with the FIB-25 crop: every type, four versions (root, mid, an open head, branch exp), merges and a cleave.
    Every voxel of every version is read by every reader and compared with the server's `raw` and with the arrays that were written.
 2. The gate: a large mapping off the master leaf, the server killed and started again. The server then answers 200 with wrong
    bodies for seconds; a mount made in that moment must not give one wrong body.
 3. The server is killed under eight readers and started again; every read ends with the right bytes.
+4. Data that move while they are mounted, and a server that stops: `real_versions.py`.
 
 All of it runs in a network namespace of its own.
 """
@@ -24,6 +25,7 @@ import numpy as np
 
 import matrix
 import netns
+import real_versions
 from arrays import Pread
 from dvid_data import Loader, crop, mapped, padded
 from dvid_server import DvidServer, run_of_ops
@@ -206,6 +208,13 @@ def kill_under_readers(server, loader):
     return int(bool(wrong)) + int(bool(errors)) + int(bool(stuck)) + int(not still_reading) + int(dog.barked)
 
 
+def moving(server, loader):
+    url = f"{server.origin}/{loader.nodes['root']}"
+    with Mount(url, ("--settle", "0")) as mount:
+        chunks = [(path.relative_to(mount.path), want) for path, want in chunk_files(mount, loader, url)]
+    return real_versions.run(server, url, chunks)
+
+
 def main():
     binary = os.environ.get("DVIDFS_TEST_DVID")
     if not binary:
@@ -223,8 +232,15 @@ def main():
         print(f"real DVID {version_of(binary)} at {binary}: filled in {time.monotonic() - began:.0f} s", flush=True)
         if "--load-only" in sys.argv:
             return
-        for part in (lambda: reader_matrix(server, loader), lambda: gate(server, again), lambda: kill_under_readers(server, loader)):
-            failures += part()
+        parts = {
+            "matrix": lambda: reader_matrix(server, loader),
+            "gate": lambda: gate(server, again),
+            "killed": lambda: kill_under_readers(server, loader),
+            "moving": lambda: moving(server, loader),
+        }
+        asked = sys.argv[1:] or parts
+        for name in asked:
+            failures += parts[name]()
             sys.stdout.flush()
     finally:
         server.stop()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, VERSIONS};
 use nix::libc;
 
-use crate::support::{Mounted, Scratch, Survival, can_mount, chunk_files, survival, time_limit};
+use crate::support::{Mounted, Scratch, Survival, can_mount, chunk_files, figure, survival, time_limit};
 
 const OPTIONS: [&str; 3] = ["--settle", "0", "--no-prefetch"];
 /// Nothing else in the world says this.
@@ -266,7 +266,7 @@ fn a_token_is_never_seen_whoever_echoes_it() {
     }
     std::thread::sleep(Duration::from_millis(1100));
     assert!(fs::read(&gray[0].0).unwrap() == gray[0].1, "G5: right after it");
-    println!("G5: no token in {n_bytes} bytes of {} places", seen.len());
+    figure("R37", format!("0 hits of the token in {n_bytes} bytes of {} places", seen.len()), "0 hits");
     assert!(happened > 0 && mounted.is_alive() && mounted.pid() == pid, "G5");
     mounted.wait_for_code("http_status");
     survival::report("G5", gray[0].1.len() as u64);

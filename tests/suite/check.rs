@@ -3,12 +3,18 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::process::{Command, Output};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind};
 use nix::sys::signal::Signal;
 
 use crate::support::{Mounted, can_mount, time_limit};
+
+/// The lines of `errors.jsonl`.
+fn told(mounted: &Mounted) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(mounted.root().join(".dvidfs/errors.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
 
 const BAD: FaultKind = FaultKind::Status { status: 400, retry_after: None };
 
@@ -89,4 +95,40 @@ fn a_job_is_told_whether_a_read_of_it_failed() {
             "{said}"
         );
     }
+}
+
+/// Where patience has ended, the same reader is refused the same bytes at once for a second: that read has failed, too.
+#[test]
+fn a_read_that_is_refused_right_after_its_failure_is_told_as_well() {
+    if !can_mount() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(180));
+    let dataset = Dataset::test().only(&["gray"]);
+    let demo = Demo::start(DemoOptions { dataset, ..DemoOptions::default() }).unwrap();
+    let patience = Duration::from_secs(3);
+    let mounted =
+        Mounted::new(&format!("{}/a40d", demo.origin()), &["--settle", "0", "--no-prefetch", "--patience", "3s"]);
+    demo.set_faults(vec![Fault::always("/gray/subvolblocks", FaultKind::HangBeforeHeaders { ms: 3_600_000 })]);
+    let path = "gray/volume.zarr/s0/0/0/0";
+    let file = mounted.root().join(path);
+    let file = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECT).open(file).unwrap();
+    let (mut n_failed, mut n_refused) = (0, 0);
+    // On a busy machine a second may be over before the same bytes are asked for again.
+    while n_refused == 0 && n_failed < 10 {
+        let began = Instant::now();
+        assert!(file.read_at(&mut [0; 8192], 4096).is_err());
+        n_failed += 1;
+        n_refused += usize::from(began.elapsed() < patience / 2);
+    }
+    assert_eq!(n_refused, 1, "of {n_failed}");
+    let told = told(&mounted);
+    assert_eq!(told.len(), n_failed, "{told:?}");
+    for line in &told {
+        assert!(line["path"] == path && line["offset"] == 4096 && line["size"] == 8192, "{line}");
+        assert!(line["code"] == told[0]["code"] && line["cause"] == told[0]["cause"], "{line}");
+    }
+    assert_eq!(mounted.counter("failed_reads"), n_failed as u64);
+    let (code, lines, _) = outcome(&[mounted.root().to_str().unwrap()]);
+    assert!(code == Some(1) && lines[0].starts_with(&format!("{path}: {n_failed} failed reads, ")), "{lines:?}");
 }

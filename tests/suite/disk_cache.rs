@@ -10,7 +10,7 @@ use dvidfs::geometry::{Coordinate, VoxelBox};
 
 use crate::support::caches::{Caches, compare, demo_of, disk_stats, voxel_requests, wait_until_written, wanted};
 use crate::support::survival::report;
-use crate::support::{Mounted, Survival, can_mount, chunk_of, file_values, levels, time_limit};
+use crate::support::{Mounted, Survival, can_mount, chunk_of, figure, file_values, levels, time_limit};
 
 /// A line of `md5sum` for every file of the tree, those of the daemon's own state left out.
 fn manifest(mounted: &Mounted) -> String {
@@ -61,7 +61,7 @@ fn a_tree_has_the_same_sums_cold_warm_and_from_the_disk() {
     drop(second);
     let without = Mounted::new(&format!("{}/a40d", demo.origin()), &[&["--settle", "0"][..], &LAYOUTS].concat());
     assert!(manifest(&without) == cold, "without a cache differs from cold");
-    println!("R20: 3 of 3 manifests of {} files equal", cold.lines().count());
+    figure("R20", format!("3 of 3 manifests of {} files equal", cold.lines().count()), "3 of 3");
 }
 
 #[test]

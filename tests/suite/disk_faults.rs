@@ -12,7 +12,7 @@ use crate::support::caches::{Caches, Wanted, compare, compare_one, demo_of, disk
 use crate::support::faulty_dir::{EIO, FaultyDir, Trouble};
 use crate::support::survival::report;
 use crate::support::tmpfs::{Tmpfs, run};
-use crate::support::{Mounted, Survival, can_mount, time_limit};
+use crate::support::{Mounted, Survival, can_mount, figure, time_limit};
 
 const NAME: &str = "gray";
 const LIMIT: Duration = Duration::from_secs(120);
@@ -233,7 +233,7 @@ fn a_disk_that_hangs_costs_a_moment_and_four_threads() {
         bytes += compare_one(wanted);
         slowest = slowest.max(since.elapsed());
     }
-    println!("J8: slowest read beside a disk that hangs: {slowest:?}");
+    figure("R33", format!("all reads right, the slowest {slowest:.1?} beside a disk that hangs"), "100 %, 2 s once");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     let n_hanging = faulty.n_hanging();
     assert!((1..=4).contains(&n_hanging), "{n_hanging} threads wait for the disk");

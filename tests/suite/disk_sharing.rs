@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::support::caches::{Caches, compare, compare_one, demo_of, disk_stats, wait_until_written, wanted};
 use crate::support::survival::report;
-use crate::support::{Survival, can_mount, time_limit};
+use crate::support::{Survival, can_mount, figure, is_long, time_limit};
 
 const NAMES: [&str; 3] = ["gray", "odd48", "holes"];
 
-/// A number that the environment can raise for the long run.
-fn from_environment(name: &str, usual: u64) -> u64 {
-    std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
+/// How many or how long: `usual`, `many` where tests may take long, or what the environment says.
+fn from_environment(name: &str, usual: u64, many: u64) -> u64 {
+    let unsaid = if is_long() { many } else { usual };
+    std::env::var(name).map_or(unsaid, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
 /// A row of numbers without order.
@@ -87,7 +88,7 @@ fn eight_daemons_share_a_directory_and_keep_its_limit() {
     if !can_mount() {
         return;
     }
-    let seconds = from_environment("DVIDFS_SHARING_SECONDS", 6);
+    let seconds = from_environment("DVIDFS_SHARING_SECONDS", 6, 600);
     let _limit = time_limit(Duration::from_secs(180 + 2 * seconds));
     let (demo, caches) = (demo_of(&NAMES), Caches::new());
     let size = LIMIT.to_string();
@@ -123,7 +124,14 @@ fn eight_daemons_share_a_directory_and_keep_its_limit() {
         daemons.into_iter().map(|daemon| daemon.join().unwrap()).sum()
     });
     let largest = largest.into_inner();
-    println!("J18: {bytes} bytes compared by 8 daemons; at most {largest} bytes on disk of {LIMIT}");
+    figure(
+        "R32",
+        format!(
+            "8 daemons for {seconds} s, {} MiB compared, 0 wrong, {largest} bytes on disk, limit {LIMIT}",
+            bytes >> 20
+        ),
+        "10 min, 0 wrong, limit kept",
+    );
     assert!(largest > 0 && largest <= LIMIT + 8 * (1 << 20), "{largest}");
     report("J18", bytes);
 }
@@ -134,7 +142,7 @@ fn a_daemon_killed_while_it_writes_leaves_whole_entries() {
     if !can_mount() {
         return;
     }
-    let kills = from_environment("DVIDFS_KILLS", 15);
+    let kills = from_environment("DVIDFS_KILLS", 15, 200);
     let _limit = time_limit(Duration::from_secs(120 + 3 * kills));
     let (demo, caches) = (demo_of(&NAMES), Caches::new());
     let mut state = 20_261_125_u64;
@@ -173,7 +181,11 @@ fn a_daemon_killed_while_it_writes_leaves_whole_entries() {
     let after = caches.mount(&demo, &[]);
     bytes += compare(&wanted(&after, &demo, &NAMES));
     assert_eq!(after.counter("disk_corrupt_entries"), 0);
-    println!("J19: {kills} kills, {bytes} bytes compared, {n_kept} whole entries found behind them");
+    figure(
+        "R31",
+        format!("{kills} of {kills} kills right, {n_kept} whole entries behind them"),
+        "200 of 200, leftovers 1 MiB",
+    );
     assert!(n_kept > 0, "something was written before the kills");
     report("J19", bytes);
 }
@@ -188,7 +200,7 @@ fn a_cache_of_very_many_entries_delays_no_mount() {
     if !can_mount() {
         return;
     }
-    let entries = from_environment("DVIDFS_ENTRIES", 100_000);
+    let entries = from_environment("DVIDFS_ENTRIES", 100_000, 1_000_000);
     let _limit = time_limit(Duration::from_secs(120 + entries / 2000));
     let (demo, caches) = (demo_of(&["gray"]), Caches::new());
     drop(caches.mount(&demo, &[]));

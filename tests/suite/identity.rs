@@ -11,7 +11,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, InstanceSpec, VERSIONS, lasting_port};
 use dvidfs::geometry::{Coordinate, Scale};
 
-use crate::support::{Mounted, Survival, can_mount, chunk_files, chunk_of, file_values, levels, survival, time_limit};
+use crate::support::{
+    Mounted, Survival, can_mount, chunk_files, chunk_of, figure, file_values, levels, survival, time_limit,
+};
 
 const NAMES: [&str; 2] = ["gray", "u16"];
 const OPTIONS: [&str; 4] = ["--settle", "0", "--no-prefetch", "--patience=30s"];
@@ -87,9 +89,11 @@ fn is_stale_everywhere(id: &'static str, change: impl FnOnce(&mut Option<Demo>, 
     let held: Vec<_> = all.iter().map(|files| (fs::File::open(&files[0].0).unwrap(), direct(&files[0].0))).collect();
     let survival = Survival::begin(id, &mounted);
     change(&mut demo, port);
+    let changed = Instant::now();
     // The first fetch finds it out; it gives no byte of the other data.
     let (path, expected) = &all[0][1];
     compared += becomes_stale(id, expected, || read(path));
+    let first = changed.elapsed();
     for (files, (buffered, direct)) in all.iter().zip(&held) {
         let (path, expected) = &files[0];
         compared += becomes_stale(id, expected, || page(direct));
@@ -97,6 +101,7 @@ fn is_stale_everywhere(id: &'static str, change: impl FnOnce(&mut Option<Demo>, 
         compared += becomes_stale(id, expected, || read(path));
         assert!(path.exists(), "{id}: the name stays");
     }
+    figure("R40", format!("{id}: ESTALE {first:.2?} after the change, 0 bytes of other data"), "5 s, 0");
     assert_eq!(mounted.now("held_bytes"), 0, "{id}: memory holds old data");
     survival.end(&mut mounted, 1, &["identity_changed"], compared);
     let told = Command::new(env!("CARGO_BIN_EXE_dvidfs")).arg("check").arg(mounted.root()).output().unwrap();
@@ -254,7 +259,11 @@ fn stays_fresh(what: &Changing, mount: impl Fn(&str, &[&str]) -> Mounted, at_edi
             std::thread::sleep(Duration::from_micros(300));
         }
     });
-    println!("{id}: {n_reads} reads, the oldest byte {oldest:?}, editions {seen:?}");
+    figure(
+        "R39",
+        format!("{id}: {n_reads} reads, the oldest byte {oldest:.2?} old, ttl 1 s"),
+        "ttl + 1 s over 10,000 reads",
+    );
     assert!(oldest <= TTL + Duration::from_secs(1), "{id}: a byte was {oldest:?} old");
     assert!(seen.len() >= 4, "{id}: {seen:?}");
     let mutable = mounted.log().contains("code=\"mutable_server\"");

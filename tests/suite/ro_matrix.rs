@@ -15,7 +15,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::support::{Mounted, Survival, can_mount, time_limit};
+use crate::support::{Mounted, Survival, can_mount, figure, time_limit};
 
 type Outcome = Result<(), Errno>;
 
@@ -157,5 +157,6 @@ fn no_call_changes_anything() {
     assert!(!tree.new.exists());
     let n_calls = calls.len() as u64 + 3;
     assert!(n_calls >= 26, "only {n_calls} calls");
+    figure("R22", format!("{n_calls} of {n_calls} mutating calls refused"), "26 of 26");
     survival.end(&mut mounted, n_calls, &[], text.len() as u64);
 }

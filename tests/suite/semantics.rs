@@ -1,4 +1,5 @@
-//! `docs/SEMANTICS.md` and `docs/security.md` name a test for each of their sentences, and each of them exists.
+//! `docs/SEMANTICS.md` and `docs/security.md` name a test for each of their sentences, `docs/reliability.md` what measures each figure,
+//! and all of those exist.
 
 use std::fs;
 use std::path::Path;
@@ -69,4 +70,28 @@ fn a_sentence_without_a_test_is_found() {
             (expected_sentence, expected_tests)
         );
     }
+}
+
+/// What the last column of a row of `docs/reliability.md` names in backquotes.
+fn measured_by(row: &str) -> Vec<&str> {
+    let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+    last.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_figure_has_a_row_that_says_what_measures_it() {
+    let page = text_below("docs/reliability.md", "md");
+    let rust = text_below("src", "rs") + &text_below("tests", "rs");
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| R")).collect();
+    assert_eq!(rows.len(), 52);
+    for (n, row) in (1..).zip(rows) {
+        assert!(row.starts_with(&format!("| R{n} | ")) && row.matches(" | ").count() == 4, "{row}");
+        let named = measured_by(row);
+        assert!(!named.is_empty() || row.ends_with("| open |"), "nothing measures it: {row}");
+        for name in named {
+            let is_file = name.contains('/') && Path::new(env!("CARGO_MANIFEST_DIR")).join(name).is_file();
+            assert!(is_file || rust.contains(&format!("fn {name}()")), "{name} does not exist, but measures: {row}");
+        }
+    }
+    assert_eq!(measured_by("| R1 | a `b` | c | d | `scripts/test`: `e` |"), ["scripts/test", "e"]);
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
-use crate::support::{Chunk, Mounted, Survival, can_mount, chunk_of, file_values, levels, time_limit};
+use crate::support::{Chunk, Mounted, Survival, can_mount, chunk_of, figure, file_values, is_long, levels, time_limit};
 
 /// What must come of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +166,7 @@ fn survive(case: &Case, target: &Target, demo: &Demo, mounted: &mut Mounted) -> 
     if let (Some(most), Some(before)) = (case.most_bytes, peak) {
         let grown = mounted.peak_bytes().saturating_sub(before);
         assert!(grown <= most, "{about}: memory grew by {grown} bytes");
+        figure("R28", format!("{id}: memory grew by {} KiB", grown >> 10), &format!("{} MiB", most >> 20));
     }
     if let Some(tries) = case.tries {
         // Blocks that one request asks for are asked for one by one after it has failed.

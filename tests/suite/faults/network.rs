@@ -8,7 +8,7 @@ use dvidfs::demo::lasting_port;
 use nix::sys::signal::Signal;
 
 use super::*;
-use crate::support::{Mode, Namespace, Proxy, is_long, refused, survival};
+use crate::support::{Mode, Namespace, Proxy, refused, survival};
 
 const OPTIONS: [&str; 9] =
     ["--settle", "0", "--no-prefetch", "--time-scale", "0.05", "--patience", "2m", "--mount-wait", "60s"];
@@ -213,8 +213,11 @@ fn a_thousand_readers_of_a_dead_server_ask_it_twice_a_second_at_most_and_are_all
     let ends: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
     assert!(ends.iter().all(|(right, _)| *right), "A19: wrong bytes");
     let last = ends.iter().map(|(_, at)| at.duration_since(back)).max().unwrap();
-    println!(
-        "A19: {n_connects} connections in {window:?}; the last of 1,000 readers was served {last:?} after the return"
+    let rate = n_connects as f64 / window.as_secs_f64();
+    figure(
+        "R11",
+        format!("1,000 readers: {rate:.1} connections/s, all served {last:.1?} after the return"),
+        "2 /s, 5 s",
     );
     assert!(n_connects > 0 && n_connects as f64 <= 2.0 * window.as_secs_f64() + 1.0, "A19: {n_connects} in {window:?}");
     // 5 s on a machine that does nothing else.

@@ -193,7 +193,11 @@ fn no_flipped_bit_of_a_gzip_member_gives_a_wrong_voxel() {
     // A small block in each of its bits, a large one in 4,096 of them.
     let (n_small, small) = flip_bits(&demo, "seg32", [1, 2, 1], usize::MAX);
     let (n_large, large) = flip_bits(&demo, "segmentation", [0, 0, 1], 4096);
-    println!("D10: {n_small} bits of a small block and {n_large} of a large one");
+    figure(
+        "R29",
+        format!("{n_small} bits of a small gzip answer and {n_large} of a large one, 0 wrong bytes"),
+        "every bit, 0 wrong",
+    );
     let mut mounted = mounted(&demo, &[]);
     let targets = targets(&mounted, demo.dataset(), &["segmentation"], "supervoxels", "blocks");
     let survival = Survival::begin("D10", &mounted);

@@ -15,7 +15,7 @@ use dvidfs::demo::{Dataset, Demo, DemoOptions, Kind};
 use calls::{CALLS, Call, Range, Reading};
 use mapper::Mapper;
 
-use crate::support::{Mounted, Random, ViewOf, WholeFile, can_mount, is_long, time_limit, whole_files};
+use crate::support::{Mounted, Random, ViewOf, WholeFile, can_mount, figure, is_long, time_limit, whole_files};
 
 const N_THREADS: u64 = 16;
 /// Calls on the locked node and on the open one, for each seed.
@@ -147,7 +147,8 @@ fn every_call_that_reads_gives_the_bytes_of_the_file() {
             let began = Instant::now();
             let tally = check_node(&demo, node, n_calls, seed);
             let (n, bytes) = tally.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            println!("seed {seed}, {}: {n} calls, {bytes} bytes compared, 0 wrong, {:?}", node.0, began.elapsed());
+            let about = format!("seed {seed}, {}: {n} reads, {} MiB compared, 0 wrong", node.0, bytes >> 20);
+            figure("R18", format!("{about} in {:.0?}", began.elapsed()), "10^6 reads, 8 seeds, 0 wrong");
             println!("  {tally:?}");
             for call in CALLS.into_iter().filter(|&call| call != Call::CopyFileRange && n_calls >= 5600) {
                 assert!(tally.get(&call).is_some_and(|&(_, bytes)| bytes > 0), "{call:?} compared nothing");

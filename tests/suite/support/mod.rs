@@ -3,6 +3,7 @@
 
 pub(crate) mod caches;
 pub(crate) mod faulty_dir;
+mod figures;
 mod mounted;
 #[path = "../../mounts/mod.rs"]
 mod mounts;
@@ -15,8 +16,9 @@ pub(crate) mod tmpfs;
 mod views;
 mod whole_files;
 
+pub(crate) use figures::figure;
 pub(crate) use mounted::{Mounted, refused, time_limit};
-pub(crate) use mounts::{Scratch, can_mount};
+pub(crate) use mounts::{Scratch, can_mount, connections};
 pub(crate) use namespace::Namespace;
 pub(crate) use oracle::{Chunk, Level, chunk_files, chunk_of, file_values, levels};
 pub(crate) use proxy::{Mode, Proxy, tls_fixture};

@@ -1,11 +1,9 @@
 //! How a fault is counted: what must hold whichever fault it was, and the report that `scripts/faults` adds up.
 
-use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use super::Mounted;
+use super::figures::append;
 
 /// A daemon before a fault.
 #[derive(Debug)]
@@ -41,6 +39,7 @@ impl Survival {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.check_threads_and_files(mounted);
+        assert_eq!(mounted.counter("panics"), 0, "{id}: the daemon panicked");
         // Lines are written by a thread of their own.
         let is_told =
             |log: &str| codes.is_empty() || codes.iter().any(|code| log.contains(&format!("code=\"{code}\"")));
@@ -76,9 +75,5 @@ impl Survival {
 /// Reports a fault as survived, with the bytes that were compared and found right.
 pub fn report(id: &str, compared_bytes: u64) {
     println!("fault {id} survived");
-    let Some(path) = std::env::var_os("DVIDFS_FAULTS_REPORT").filter(|path| !path.is_empty()) else { return };
-    let mut line = String::new();
-    let _ = writeln!(line, "{id} {compared_bytes}");
-    // One write of a short line: tests that run at once do not mix theirs.
-    OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(line.as_bytes()).unwrap();
+    append("DVIDFS_FAULTS_REPORT", &format!("{id} {compared_bytes}"));
 }
