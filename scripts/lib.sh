@@ -82,3 +82,15 @@ make_venvs() {
 
 export -f venv uv make_venvs make_programs install_missing need_readers
 export target
+
+# A nightly compiler, for tools that no stable one has; with the components that are named.
+need_nightly() {
+    rustup toolchain list 2>/dev/null | grep -q ^nightly || rustup toolchain install nightly --profile minimal || return 1
+    [ $# = 0 ] || rustup component add --toolchain nightly "$@"
+}
+
+# A tool of cargo's, built into the target directory if it is not there.
+need_cargo_tool() {
+    PATH=$PATH:$(realpath -m "$target/tools/bin")
+    command -v "$1" >/dev/null || cargo install --locked --root "$target/tools" "$1"
+}

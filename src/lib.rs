@@ -24,6 +24,9 @@ pub mod cli;
 pub mod demo;
 pub mod dvid;
 pub mod fuse;
+/// What `cargo fuzz` runs, and the tests replay: in no other build.
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod geometry;
 pub mod layout;
 pub mod logging;

@@ -246,10 +246,12 @@ fn info_map(info: &InstanceInfo) -> Map<String, Value> {
     if info.json.len() > MAX_INFO_VALUES_BYTES {
         return Map::new();
     }
-    match serde_json::from_slice(&info.json) {
-        Ok(Value::Object(map)) => map,
-        Ok(_) | Err(_) => Map::new(),
-    }
+    // A number beyond all floats, or half a character, is JSON for some and a value for none.
+    serde_json::from_slice(&info.json).unwrap_or_else(|error| {
+        let name = info.name.escape_debug();
+        tracing::info!(target: "dvidfs", code = "bad_metadata", inst = %name, cause = %error, "no values, only the text");
+        Map::new()
+    })
 }
 
 /// What one entry is made from.

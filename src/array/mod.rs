@@ -12,6 +12,8 @@ mod data_view;
 mod dvid_array;
 mod error;
 mod file_read;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod levels;
 mod names;
 mod neuroglancer;

@@ -8,7 +8,7 @@ use crate::geometry::Coordinate;
 const EDGE: usize = 8;
 
 /// The label block of these voxels (zyx, x fastest), not yet packed.
-pub(super) fn encode(labels: &[u64], block_shape: Coordinate) -> Vec<u8> {
+pub(crate) fn encode(labels: &[u64], block_shape: Coordinate) -> Vec<u8> {
     let [nz, ny, nx] = block_shape.to_usize().expect("a block has an extent");
     let grid = [nx / EDGE, ny / EDGE, nz / EDGE];
     let mut list = Vec::new();

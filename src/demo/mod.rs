@@ -34,6 +34,8 @@ mod patience;
 mod ports;
 mod server;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

@@ -111,7 +111,7 @@ pub(super) fn label_payload(values: &[u64], compression: &str, block_shape: Coor
 }
 
 /// One gzip member.
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
     let mut packed = vec![0; packer.gzip_compress_bound(bytes.len())];
     let n = packer.gzip_compress(bytes, &mut packed).expect("the buffer is as large as it may need to be");

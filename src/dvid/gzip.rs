@@ -38,7 +38,7 @@ pub(super) fn gunzip(member: &[u8], limit: usize) -> Result<Vec<u8>, PayloadErro
     let size = size.ok_or(PayloadError::OverLimit { claimed: claimed.into(), limit: limit as u64 })?;
     let mut inflated = vec![0; size];
     let got = inflate(member, &mut inflated).map_err(|error| match error {
-        DecompressionError::BadData if has_whole_stream(member, size) => PayloadError::BadCrc,
+        DecompressionError::BadData if has_whole_stream(member, &mut inflated) => PayloadError::BadCrc,
         DecompressionError::BadData => PayloadError::BadGzip("damaged or cut"),
         DecompressionError::InsufficientSpace => PayloadError::BadGzip("more than its size"),
     })?;
@@ -55,12 +55,12 @@ fn inflate(member: &[u8], inflated: &mut [u8]) -> Result<usize, DecompressionErr
     DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.gzip_decompress(member, inflated))
 }
 
-/// Whether what stands between the header and the trailer inflates to this size: then it is the checksum that is wrong.
-fn has_whole_stream(member: &[u8], size: usize) -> bool {
+/// Whether what stands between the header and the trailer fills the buffer: then it is the checksum that is wrong.
+fn has_whole_stream(member: &[u8], inflated: &mut [u8]) -> bool {
     let stream = member.get(PLAIN_HEADER_BYTES..member.len() - TRAILER_BYTES);
-    let mut inflated = vec![0; size];
+    let size = inflated.len();
     stream.is_some_and(|stream| {
-        DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.deflate_decompress(stream, &mut inflated)) == Ok(size)
+        DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.deflate_decompress(stream, inflated)) == Ok(size)
     })
 }
 

@@ -324,6 +324,8 @@ fn kind_of_body_error(error: &io::Error) -> (ErrorKind, &'static str) {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

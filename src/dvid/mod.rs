@@ -44,6 +44,8 @@ mod node;
 mod open_error;
 mod resolve;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod scripted_server;
 #[cfg(test)]

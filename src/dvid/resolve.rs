@@ -130,7 +130,7 @@ fn node_on_branch(server: &Server, repo: &RepoInfo, branch: &str, above: usize) 
 }
 
 /// The nodes of a branch from its newest one up to the root, by the repo's own tree.
-fn versions_of(repo: &RepoInfo, branch: &str) -> Vec<String> {
+pub(super) fn versions_of(repo: &RepoInfo, branch: &str) -> Vec<String> {
     let name = if branch == "master" { "" } else { branch };
     let find = |uuid: &String| repo.nodes.iter().find(|node| node.uuid == *uuid);
     let is_on_branch = |node: &NodeInfo| node.branch == name;

@@ -35,6 +35,8 @@ mod zarr3;
 
 mod kind;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod numbered;
 #[cfg(test)]

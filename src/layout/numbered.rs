@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+pub(super) use crate::array::fuzz::byte_at;
 use crate::array::{ArrayKind, ArraySpec};
 use crate::geometry::{Coordinate, VoxelBox};
 use crate::voxels::Dtype;
@@ -18,14 +19,6 @@ pub(super) fn image(dtype: Dtype, n_levels: usize, begin: [i64; 3], end: [i64; 3
 /// 58 teravoxels, eight levels.
 pub(super) fn teravoxels() -> ArraySpec {
     image(Dtype::Uint8, 8, [0; 3], [29_870, 39_743, 49_000])
-}
-
-/// One byte of one channel of a voxel.
-pub(super) fn byte_at(level: usize, voxel: Coordinate, channel: usize, byte: usize) -> u8 {
-    let [z, y, x] = voxel.axes();
-    let small = [level, channel, byte].map(|n| i64::try_from(n).unwrap());
-    let mixed = [z, y, x].into_iter().chain(small).fold(17_i64, |mixed, n| mixed.wrapping_mul(1_000_003) ^ n);
-    mixed.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes()[0]
 }
 
 /// All bytes of a voxel's channels in their order.

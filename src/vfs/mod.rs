@@ -17,6 +17,8 @@ mod readme;
 mod tree;
 mod virtual_fs;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub(super) const MAX_NAME_BYTES: usize = 255;
 
 /// Names that mean something to us or to a reader that looks into any directory for them.
-const RESERVED: &[&str] = &[
+pub(super) const RESERVED: &[&str] = &[
     ".",
     "..",
     ".dvidfs",
@@ -25,9 +25,9 @@ const RESERVED: &[&str] = &[
 ];
 
 /// Stands for the empty name. No other name has a `%` before a letter that is no hexadecimal digit.
-const EMPTY: &str = "%empty";
+pub(super) const EMPTY: &str = "%empty";
 /// Stands between the beginning of an over-long name and its hash. No escape begins so.
-const CUT: &str = "%~";
+pub(super) const CUT: &str = "%~";
 
 /// The name in the mount of something that the server calls `name`.
 ///
@@ -137,27 +137,8 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::fuzz::unescaped;
     use super::*;
-
-    /// The name that a short escaped name stands for: written from the rule, not from the code.
-    fn unescape(escaped: &str) -> String {
-        if escaped == EMPTY {
-            return String::new();
-        }
-        let mut bytes = Vec::new();
-        let mut rest = escaped.as_bytes();
-        while let Some((&first, after)) = rest.split_first() {
-            if first == b'%' {
-                let digits = std::str::from_utf8(&after[..2]).unwrap();
-                bytes.push(u8::from_str_radix(digits, 16).unwrap());
-                rest = &after[2..];
-            } else {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-        String::from_utf8(bytes).unwrap()
-    }
 
     #[track_caller]
     fn check_valid(name: &str) {
@@ -174,7 +155,7 @@ mod tests {
             check_valid(&name);
             let escaped = escape(&name);
             if !escaped.contains(CUT) {
-                prop_assert_eq!(unescape(&escaped), name);
+                prop_assert_eq!(unescaped(&escaped), name);
             }
         }
 

@@ -195,11 +195,14 @@ fn span_end(chars: &[char], at: usize) -> Option<usize> {
     }
 }
 
-/// The code without modules marked `#[cfg(test)]`. Their line breaks go, too: tests beside the code are not counted.
+/// What marks code that is in no program: tests, and the bodies of fuzz targets.
+const TEST_MARKS: [&str; 2] = ["#[cfg(test)]", "#[cfg(any(test, fuzzing))]"];
+
+/// The code without modules that are marked so. Their line breaks go, too: tests beside the code are not counted.
 fn without_tests(code: &str) -> String {
     let mut rest = code.to_owned();
-    while let Some(start) = rest.find("#[cfg(test)]") {
-        let behind = start + "#[cfg(test)]".len();
+    while let Some((start, mark)) = TEST_MARKS.iter().find_map(|mark| Some((rest.find(mark)?, mark))) {
+        let behind = start + mark.len();
         let Some(end) = rest[behind..].find(['{', ';']).map(|n| behind + n) else { break };
         let end = if rest.as_bytes()[end] == b'{' { closing_brace(&rest, end) } else { end + 1 };
         rest.replace_range(start..end, "");
@@ -227,19 +230,17 @@ fn sources() -> Vec<Source> {
         .collect()
 }
 
-/// Modules declared as `#[cfg(test)] mod name;`, as paths without `.rs`.
+/// Modules declared as `#[cfg(test)] mod name;` or behind another of the marks, as paths without `.rs`.
 fn test_modules(files: &[PathBuf]) -> Vec<PathBuf> {
     let mut modules = Vec::new();
     for path in files {
         let text = without_comments_and_strings(&fs::read_to_string(path).expect("a source file"));
-        for (at, mark) in text.match_indices("#[cfg(test)]") {
+        for (at, mark) in TEST_MARKS.iter().flat_map(|mark| text.match_indices(mark)) {
             let behind = text[at + mark.len()..].trim_start();
             let Some((head, _)) = behind.split_once(';') else { continue };
-            let Some(name) =
-                head.trim_start_matches("pub(super) ").trim_start_matches("pub(crate) ").strip_prefix("mod ")
-            else {
-                continue;
-            };
+            let head =
+                ["pub(super) ", "pub(crate) ", "pub "].iter().find_map(|face| head.strip_prefix(face)).unwrap_or(head);
+            let Some(name) = head.strip_prefix("mod ") else { continue };
             let is_face =
                 path.file_name().is_some_and(|file| file == "mod.rs" || file == "lib.rs" || file == "main.rs");
             let home =

@@ -11,6 +11,8 @@ mod config;
 mod directory;
 mod entry;
 mod face;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod health;
 mod inventory;
 mod key;

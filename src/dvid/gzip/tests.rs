@@ -2,6 +2,7 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use super::super::test_support::body;
 use super::*;
+use crate::fuzz::{KIB, Peak};
 
 fn member(bytes: &[u8]) -> Vec<u8> {
     let mut compressor = Compressor::new(CompressionLvl::default());
@@ -67,4 +68,13 @@ fn a_bomb_is_refused_by_the_size_it_claims_or_hides() {
     assert_eq!(gunzip(&bomb, 1 << 20), Err(PayloadError::BadGzip("more than its size")));
     bomb[size_at..].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(gunzip(&bomb, usize::MAX), Err(PayloadError::BadGzip("a size that it cannot hold")));
+}
+
+#[test]
+fn a_wrong_checksum_takes_no_more_memory_than_the_content() {
+    let mut damaged = member(&[7; 1 << 20]);
+    let crc_at = damaged.len() - 8;
+    damaged[crc_at] ^= 1;
+    let found = Peak::of(|| gunzip(&damaged, 1 << 20)).at_most((1 << 20) + 64 * KIB);
+    assert_eq!(found, Err(PayloadError::BadCrc));
 }

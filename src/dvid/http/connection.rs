@@ -25,6 +25,12 @@ const MOST_PIECES_OF_A_HEAD: u32 = 1000;
 
 /// What speaks HTTP to the one server.
 pub(super) fn agent(config: &HttpConfig, (host, port): (&str, u16)) -> Agent {
+    let dial = Dial { addresses: Addresses::new(host, port), n_connections: AtomicU64::new(0) };
+    agent_over(config, dial)
+}
+
+/// The same over whatever connections.
+pub(super) fn agent_over(config: &HttpConfig, connections: impl Connector<()>) -> Agent {
     let settings = Agent::config_builder()
         .proxy(None)
         .max_redirects(0)
@@ -41,8 +47,7 @@ pub(super) fn agent(config: &HttpConfig, (host, port): (&str, u16)) -> Agent {
         .max_idle_connections_per_host(config.max_connections)
         .max_idle_age(MAX_IDLE)
         .build();
-    let dial = Dial { addresses: Addresses::new(host, port), n_connections: AtomicU64::new(0) };
-    Agent::with_parts(settings, dial.chain(RustlsConnector::default()), NoResolver)
+    Agent::with_parts(settings, connections.chain(RustlsConnector::default()), NoResolver)
 }
 
 /// The authorities that are believed: those that the user names, or else the public ones.
@@ -109,10 +114,9 @@ struct Dial {
 }
 
 impl Connector<()> for Dial {
-    type Out = Patient;
+    type Out = Patient<Tcp>;
 
-    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Patient>, ureq::Error> {
-        IS_NEW.set(true);
+    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Patient<Tcp>>, ureq::Error> {
         let tcp = self.addresses.connect(*details.timeout.after, |address, limit| {
             let mut addrs = details.resolver.empty();
             addrs.push(address);
@@ -132,7 +136,7 @@ impl Connector<()> for Dial {
             TcpConnector::default().connect(&one, None::<()>).inspect_err(|error| note_descriptors(error))
         })?;
         let number = self.n_connections.fetch_add(1, Ordering::AcqRel) + 1;
-        Ok(tcp.map(|tcp| Patient { tcp, number, is_trusted: Arc::new(AtomicBool::new(true)), n_pieces: 0 }))
+        Ok(tcp.map(|tcp| Patient::new(tcp, number)))
     }
 }
 
@@ -141,15 +145,23 @@ type Tcp = <TcpConnector as Connector<()>>::Out;
 
 /// A connection with its number, that waits longer for an answer to begin than for it to go on.
 #[derive(Debug)]
-struct Patient {
-    tcp: Tcp,
+pub(super) struct Patient<T> {
+    tcp: T,
     number: u64,
     is_trusted: Arc<AtomicBool>,
     /// Pieces that came since the last request was sent, while the head of its answer was awaited.
     n_pieces: u32,
 }
 
-impl Transport for Patient {
+impl<T> Patient<T> {
+    /// A connection that this thread has just made.
+    pub(super) fn new(tcp: T, number: u64) -> Self {
+        IS_NEW.set(true);
+        Self { tcp, number, is_trusted: Arc::new(AtomicBool::new(true)), n_pieces: 0 }
+    }
+}
+
+impl<T: Transport> Transport for Patient<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.tcp.buffers()
     }

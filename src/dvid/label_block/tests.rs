@@ -1,49 +1,10 @@
 use proptest::prelude::*;
 
 use super::super::block_stream::parse_frames;
+use super::super::fuzz::naive;
 use super::super::gzip::gunzip;
 use super::super::test_support::{asked, body};
 use super::*;
-
-/// Bit by bit, as the format is described: the slowest decoder that is plainly right.
-fn naive(block: &[u8]) -> Vec<u64> {
-    let u32_at = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().unwrap()) as usize;
-    let [gx, gy, gz, n] = [0, 4, 8, 12].map(u32_at);
-    let labels: Vec<u64> =
-        (0..n).map(|i| u64::from_le_bytes(block[16 + 8 * i..24 + 8 * i].try_into().unwrap())).collect();
-    let (nx, ny) = (8 * gx, 8 * gy);
-    let mut out = vec![labels[0]; nx * ny * 8 * gz];
-    if n == 1 {
-        return out;
-    }
-    let n_sub_blocks = gx * gy * gz;
-    let counts_at = 16 + 8 * n;
-    let count = |s: usize| usize::from(block[counts_at + 2 * s]) + 256 * usize::from(block[counts_at + 2 * s + 1]);
-    let indices_at = counts_at + 2 * n_sub_blocks;
-    let n_indices: usize = (0..n_sub_blocks).map(count).sum();
-    let (mut index_at, mut bit) = (indices_at, (indices_at + 4 * n_indices) * 8);
-    for s in 0..n_sub_blocks {
-        let (sx, sy, sz) = (s % gx, s / gx % gy, s / gx / gy);
-        let lut: Vec<u64> = (0..count(s)).map(|i| labels[u32_at(index_at + 4 * i)]).collect();
-        index_at += 4 * lut.len();
-        let mut bits = 0;
-        while 1 << bits < lut.len() {
-            bits += 1;
-        }
-        for voxel in 0..512 {
-            let (x, y, z) = (voxel % 8, voxel / 8 % 8, voxel / 64);
-            let mut value = 0;
-            for _ in 0..bits {
-                value = value << 1 | usize::from(block[bit / 8] >> (7 - bit % 8) & 1);
-                bit += 1;
-            }
-            out[((sz * 8 + z) * ny + sy * 8 + y) * nx + sx * 8 + x] = lut.get(value).copied().unwrap_or(0);
-        }
-        bit = bit.div_ceil(8) * 8;
-    }
-    assert_eq!(bit, block.len() * 8, "every byte is consumed");
-    out
-}
 
 fn u64s(bytes: &[u8]) -> Vec<u64> {
     bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect()

@@ -1,0 +1,3 @@
+#![no_main]
+
+dvidfs_fuzz::fuzz!("instance_info");
