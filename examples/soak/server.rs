@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::Outcome;
 
 /// What is served: several types, block shapes, odd places, holes, labels with bodies, and levels.
-const NAMES: [&str; 7] = ["gray", "gray_1", "gray_2", "gray_none", "u16", "neg", "seg32"];
+const NAMES: [&str; 6] = ["gray", "gray_1", "gray_2", "gray_none", "u16", "seg32"];
 /// And in a long run.
-const MORE: [&str; 5] = ["gray_jpeg", "f32", "rgba", "holes", "odd48"];
+const MORE: [&str; 6] = ["gray_jpeg", "f32", "rgba", "neg", "holes", "odd48"];
 /// The instance whose voxels all change again and again.
 pub(crate) const LIVE: &str = "live";
 /// The version at which that is so: the open head.

@@ -19,7 +19,7 @@ import zarr
 from oracle import Oracle
 
 # Each with the view whose directory it lies in, and a level.
-ARRAYS = [("gray", "", 0), ("gray", "", 1), ("neg", "", 0), ("u16", "", 0), ("seg32", "", 0), ("seg32", "supervoxels", 0)]
+ARRAYS = [("gray", "", 0), ("gray", "", 1), ("gray_none", "", 0), ("u16", "", 0), ("seg32", "", 0), ("seg32", "supervoxels", 0)]
 LONGEST = 96
 
 
