@@ -84,7 +84,8 @@ impl Tree for OverVfs {
 
     fn make(source: &str, setting: Setting, caches: &Path) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let http = HttpConfig { max_connections: 8, ..HttpConfig::default() };
+        // A busy machine is no fault of the server.
+        let http = HttpConfig { max_connections: 8, ..HttpConfig::default() }.scaled(20.0);
         let options = NodeOptions {
             ttl: Duration::from_millis(setting.ttl_ms),
             settle: Duration::ZERO,
