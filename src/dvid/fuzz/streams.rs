@@ -152,12 +152,13 @@ fn any_member(member: &[u8], limit: usize) -> Option<Vec<u8>> {
 /// What a member with a plain header holds, by another decoder: `None` if it is not whole and alone, or is too large.
 fn plainly_inflated(member: &[u8], limit: usize) -> Option<Vec<u8>> {
     let stream = member.strip_prefix(&[0x1f, 0x8b, 8, 0])?.get(6..)?;
-    let mut out = vec![0; limit];
+    // One more than fits: a buffer that is just full says nothing about the end.
+    let mut out = vec![0; limit + 1];
     let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
     let (status, n_in, n_out) = decompress(&mut DecompressorOxide::new(), stream, &mut out, 0, flags);
     out.truncate(n_out);
     let trailer = [crc32(&out), u32::try_from(n_out).ok()?].map(u32::to_le_bytes).concat();
-    (status == TINFLStatus::Done && stream[n_in..] == trailer).then_some(out)
+    (status == TINFLStatus::Done && n_out <= limit && stream[n_in..] == trailer).then_some(out)
 }
 
 fn stream_seeds() -> Vec<Vec<u8>> {
