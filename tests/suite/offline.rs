@@ -201,7 +201,8 @@ fn without_what_it_needs_an_offline_mount_is_refused_and_never_shows_another_vol
                     bytes[at] ^= 1;
                 }
             }
-            fs::write(path, bytes).unwrap();
+            // With its mode, too: what is wrong with it is the change alone.
+            put(path, &bytes);
         }
         is_refused(&caches, port, "a40d", "damaged");
         is_refused(&caches, port, "a40d", "nothing is kept on disk of such a node");
