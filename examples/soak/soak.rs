@@ -279,6 +279,9 @@ fn kill_each(
             // Readers see the dead mount; while there is none at all, the directory would look empty to them.
             std::thread::sleep(Duration::from_secs(1));
             let _gate = stage.gate.write().map_err(|_| "a reader panicked")?;
+            // A mount looks at blocks and is refused if it gets wrong ones: nothing goes wrong meanwhile.
+            let mut server = stage.server.lock().map_err(|_| "a thread panicked with the server")?;
+            server.set_faults(&json!([]))?;
             open.replace()?;
         }
         stage.sky.end(window, Duration::ZERO);

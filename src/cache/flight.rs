@@ -225,11 +225,13 @@ impl Flights {
     }
 
     /// Hands a block to all who wait for it. `volume` gives it in a view, or `None` if it is not decoded in that one.
+    /// Whoever began to read after it had expired looks for it once more: it may be older than a read may see.
     ///
     /// Gives the reads that wait for nothing more, and whether nobody waited.
     pub(super) fn land(
         &mut self,
         key: &BlockKey,
+        expires: Option<Instant>,
         volume: impl Fn(View) -> Option<Option<Arc<Volume>>>,
     ) -> (Vec<Read>, bool) {
         let Some(flight) = self.flights.remove(key) else { return (Vec::new(), false) };
@@ -237,7 +239,8 @@ impl Flights {
         for waiter in &flight.waiters {
             let Some(parked) = self.reads.get_mut(&waiter.read) else { continue };
             parked.n_awaited -= 1;
-            if !parked.is_stuck || parked.n_awaited == 0 {
+            let is_fresh = expires.is_none_or(|expires| parked.read.since < expires);
+            if is_fresh && (!parked.is_stuck || parked.n_awaited == 0) {
                 parked.read.slots[waiter.slot] = volume(parked.read.request.view);
             }
             if parked.n_awaited == 0 {

@@ -18,10 +18,8 @@ pub(super) fn land(engine: &Arc<Engine>, source: &Source, key: BlockKey, block: 
     let views = engine.lock().flights.awaited_views(&key);
     let decoded = |view| Some((view, volume(engine, source, (key, view), block, expires)?));
     let volumes: Vec<_> = views.into_iter().filter_map(decoded).collect();
-    let (finished, nobody_waited) = engine
-        .lock()
-        .flights
-        .land(&key, |view| volumes.iter().find(|(decoded, _)| *decoded == view).map(|(_, volume)| volume.clone()));
+    let in_view = |view| volumes.iter().find(|(decoded, _)| *decoded == view).map(|(_, volume)| volume.clone());
+    let (finished, nobody_waited) = engine.lock().flights.land(&key, expires, in_view);
     drop(volumes);
     engine.metrics.add(Counter::CachePrefetchedBlocks, u64::from(nobody_waited));
     for read in finished {

@@ -191,6 +191,21 @@ fn blocks_of_an_open_node_are_fetched_anew_after_their_time() {
 }
 
 #[test]
+fn a_read_that_begins_when_a_block_on_its_way_has_expired_does_not_take_it() {
+    let ttl = Duration::from_millis(50);
+    let fake = Fake { freshness: Freshness::For(ttl), ..Fake::scripted(|_, _| Act::Hang) };
+    let setup = Setup::new(quick(), fake);
+    let first = setup.start(&row(1));
+    setup.wait_until("the request hangs", |setup| setup.fake.n_calls() == 1);
+    std::thread::sleep(ttl + Duration::from_millis(10));
+    let second = setup.start(&row(1));
+    setup.fake.release();
+    check_answer(View::Stored, &row(1), receive(&first));
+    check_answer(View::Stored, &row(1), receive(&second));
+    assert_eq!(setup.fake.n_calls(), 2, "what the server said before is too old for the second read");
+}
+
+#[test]
 fn blocks_that_are_never_fresh_are_served_all_the_same() {
     let fake = Fake { freshness: Freshness::For(Duration::ZERO), ..Fake::new() };
     let setup = Setup::new(quick(), fake);
