@@ -335,11 +335,13 @@ fn push(engine: &Engine, write: Write) -> bool {
     forgotten.is_some()
 }
 
-/// Has it written down what is known of a node, or that nothing is. It is done without if the disk fails just now.
+/// Has it written down what is known of a node, or that nothing is. If the disk takes nothing just now, what was written before
+/// goes, since it may no longer be so.
 pub(super) fn keep_node(engine: &Engine, node: NodeNote) {
     let mut state = engine.lock();
-    if engine.disk.is_some() && state.disk.health.may_write(Instant::now()) {
-        state.disk.notes.push_back(node);
+    if engine.disk.is_some() {
+        let payload = node.payload.filter(|_| state.disk.health.may_write(Instant::now()));
+        state.disk.notes.push_back(NodeNote { payload, ..node });
         engine.wake_ticker(&mut state);
     }
     drop(state);

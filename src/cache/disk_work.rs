@@ -176,8 +176,11 @@ fn keep_node(engine: &Arc<Engine>, disk: &Disk, node: NodeNote) {
     for key in &keys {
         let entry = payload.as_deref().map(|payload| (kept_node::CODE, payload));
         match disk.replace(key, entry) {
-            // One that is too large says nothing about blocks.
-            Err(Fault::Full) => tracing::debug!(code = "cache_full", "what is known of the node is not kept"),
+            // One that is too large says nothing about blocks; what the same ref meant before must not outlive it.
+            Err(Fault::Full) => {
+                tracing::warn!(target: "dvidfs", code = "cache_full", "what is known of the node is not kept: --offline will not find it");
+                note(engine, disk, disk.replace(key, None).err());
+            }
             replaced => note(engine, disk, replaced.err()),
         }
     }

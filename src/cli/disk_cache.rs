@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tracing::warn;
 
@@ -21,6 +22,8 @@ const IN_CACHES: &str = "dvidfs/v1";
 /// A shorter text could be guessed.
 const LEAST_KEY_BYTES: usize = 16;
 const MOST_KEY_BYTES: u64 = 64 << 10;
+/// Without a server a block is waited for so long: there is nobody else to ask.
+const OFFLINE_LATE: Duration = Duration::from_secs(600);
 /// What is left of a cache is told by so many lines at most.
 const MOST_LEFT_LINES: usize = 20;
 
@@ -33,11 +36,13 @@ pub(super) fn open(args: &CacheArgs, time_scale: f64) -> Result<Option<Disk>, Fa
         warn!(target: "dvidfs", code = "cache_dir", "neither HOME nor XDG_CACHE_HOME is set: nothing is kept on disk");
         return Ok(None);
     };
-    let config = DiskConfig {
-        limit_bytes: args.cache_size as u64,
-        free_share: args.cache_free,
-        times: Times::default().scaled(time_scale),
-        ..config(&args.place, directory)?
+    let config = config(&args.place, directory)?;
+    let config = if args.offline {
+        // Nothing can be fetched again: nothing is removed to make room, and a slow disk is waited for.
+        DiskConfig { times: Times { late: OFFLINE_LATE, hang: OFFLINE_LATE, ..Times::default() }, ..config }
+    } else {
+        let times = Times::default().scaled(time_scale);
+        DiskConfig { limit_bytes: args.cache_size as u64, free_share: args.cache_free, times, ..config }
     };
     make_caches(&args.place);
     match Disk::open(config) {

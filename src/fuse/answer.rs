@@ -87,7 +87,11 @@ impl Slot {
     /// The same with an error that the tree does not know of: it is told first, for who sees the error may ask.
     pub(super) fn refuse(&self, error: &vfs::Error) {
         let Some(reply) = self.take() else { return };
-        self.tree.refused(self.request.ino, self.request.range, error);
+        // This runs while a panic unwinds, too, where a second one would end the daemon.
+        let tell = || self.tree.refused(self.request.ino, self.request.range, error);
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(tell)).is_err() {
+            warn!(target: "dvidfs", code = "panic", op = "read", ino = self.request.ino, "a failed read could not be told");
+        }
         self.send(reply, error);
     }
 

@@ -125,7 +125,7 @@ fn a_mapping_is_kept_once_it_passed_the_gate_and_costs_no_download_again() {
     let _limit = time_limit(Duration::from_secs(180));
     let dataset = || Dataset::test().only(&["segmentation"]);
     let loading =
-        DemoOptions { dataset: dataset(), mapping_loads_for: Duration::from_secs(4), ..DemoOptions::default() };
+        DemoOptions { dataset: dataset(), mapping_loads_for: Duration::from_secs(15), ..DemoOptions::default() };
     let (demo, caches) = (Demo::start(loading).unwrap(), Caches::new());
     let first = caches.mount(&demo, &[]);
     let (bytes, downloads) = bodies(&first, &demo);

@@ -277,7 +277,11 @@ impl<'a, T: Tree> World<'a, T> {
         let read = self.read(windows, |_, _| ());
         self.host.demo().set_faults(Vec::new());
         if may_fail {
-            // What was fetched ahead may be told of its failure a moment later.
+            // What shared its request, or was fetched ahead, may be told of its failure later.
+            let end = Instant::now() + Duration::from_secs(60);
+            while !self.tree().is_quiet() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             self.may_fail_until = Some(Instant::now() + T::FAILURE_MEMORY + Duration::from_millis(500));
         }
         read
