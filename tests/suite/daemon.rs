@@ -15,7 +15,9 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Mounted, Scratch, Survival, can_mount, chunk_files, figure, is_long, survival, time_limit};
+use crate::support::{
+    Mounted, Scratch, Survival, can_mount, chunk_files, compare, figure, is_long, survival, time_limit,
+};
 
 /// Who shares two cores with others gets so many times as long.
 const SLACK: u32 = 3;
@@ -44,16 +46,6 @@ fn files(mounted: &Mounted) -> Vec<(PathBuf, Vec<u8>)> {
 
 fn hang() -> Fault {
     Fault::always("blocks", FaultKind::HangBeforeHeaders { ms: 3_600_000 })
-}
-
-/// Reads and compares files; gives how many bytes were compared.
-#[track_caller]
-fn compare(files: &[(PathBuf, Vec<u8>)]) -> u64 {
-    for (path, expected) in files {
-        let read = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(read == *expected, "{} differs", path.display());
-    }
-    files.iter().map(|(_, expected)| expected.len() as u64).sum()
 }
 
 fn direct(path: &Path) -> fs::File {

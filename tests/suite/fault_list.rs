@@ -4,20 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::support::text_below;
+
 /// Groups of faults and how many each has: 184, and one beside them.
 const GROUPS: [(char, usize); 10] =
     [('A', 20), ('B', 30), ('C', 8), ('D', 23), ('E', 24), ('F', 10), ('G', 6), ('H', 20), ('I', 20), ('J', 24)];
-
-fn sources(directory: &Path, text: &mut String) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&fs::read_to_string(&path).unwrap());
-        }
-    }
-}
 
 /// What is wrong with a list of faults, where these are the sources of the tests.
 fn wrong(list: &str, tests: &str) -> Vec<String> {
@@ -53,9 +44,7 @@ fn wrong(list: &str, tests: &str) -> Vec<String> {
 fn every_fault_has_its_line_and_its_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let list = fs::read_to_string(root.join("tests/faults.txt")).unwrap();
-    let mut tests = String::new();
-    sources(&root.join("tests"), &mut tests);
-    let found = wrong(&list, &tests);
+    let found = wrong(&list, &text_below("tests", "rs"));
     assert!(found.is_empty(), "{found:#?}");
     let n_open = list.lines().filter(|line| line.contains(" | open | ")).count();
     println!(

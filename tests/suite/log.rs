@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, VERSIONS};
 
-use crate::support::{Mounted, Scratch, Survival, can_mount, chunk_files, figure, survival, time_limit};
+use crate::support::{Mounted, Scratch, Survival, can_mount, chunk_files, compare, figure, survival, time_limit};
 
 const OPTIONS: [&str; 3] = ["--settle", "0", "--no-prefetch"];
 
@@ -20,16 +19,6 @@ fn demo() -> Demo {
 
 fn source(demo: &Demo) -> String {
     format!("{}/{}", demo.origin(), VERSIONS[0].uuid)
-}
-
-/// Reads and compares files; gives how many bytes were compared.
-#[track_caller]
-fn compare(files: &[(PathBuf, Vec<u8>)]) -> u64 {
-    for (path, expected) in files {
-        let read = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(read == *expected, "{} differs", path.display());
-    }
-    files.iter().map(|(_, expected)| expected.len() as u64).sum()
 }
 
 #[test]

@@ -15,8 +15,8 @@ use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Mounted, Scratch, Survival, can_mount, chunk_files, chunk_of, figure, file_values, is_long, levels, survival,
-    time_limit,
+    Mounted, Scratch, Survival, can_mount, chunk_files, chunk_of, compare, figure, file_values, is_long, levels,
+    survival, time_limit,
 };
 
 const OPTIONS: [&str; 3] = ["--settle", "0", "--no-prefetch"];
@@ -35,14 +35,6 @@ fn source(demo: &Demo) -> String {
 
 fn files(mounted: &Mounted) -> Vec<(PathBuf, Vec<u8>)> {
     chunk_files(&mounted.root(), &dataset(), 0, "gray")
-}
-
-fn compare(files: &[(PathBuf, Vec<u8>)]) -> u64 {
-    for (path, expected) in files {
-        let read = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(read == *expected, "{} differs", path.display());
-    }
-    files.iter().map(|(_, expected)| expected.len() as u64).sum()
 }
 
 fn is_root() -> bool {

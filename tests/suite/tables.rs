@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::support::text_below;
+
 /// Promises of a mount.
 const N_PROMISES: u32 = 13;
 
@@ -11,23 +13,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The text of all Rust files below a folder.
-fn sources(directory: &Path, text: &mut String) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&fs::read_to_string(&path).unwrap());
-        }
-    }
-}
-
 fn all_sources() -> String {
-    let mut text = String::new();
-    sources(&root().join("src"), &mut text);
-    sources(&root().join("tests"), &mut text);
-    text
+    text_below("src", "rs") + &text_below("tests", "rs")
 }
 
 /// The lines of a table, each as its fields, comments left out.

@@ -111,3 +111,13 @@ pub fn chunk_files(root: &Path, dataset: &Dataset, version: usize, name: &str) -
         .filter(|(path, expected)| path.exists() && expected.iter().any(|&byte| byte != 0))
         .collect()
 }
+
+/// Reads and compares files; gives how many bytes were compared.
+#[track_caller]
+pub fn compare(files: &[(PathBuf, Vec<u8>)]) -> u64 {
+    for (path, expected) in files {
+        let read = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(read == *expected, "{} differs", path.display());
+    }
+    files.iter().map(|(_, expected)| expected.len() as u64).sum()
+}
