@@ -11,8 +11,7 @@ use crate::geometry::{BlockBox, BlockIndex, Coordinate, Scale};
 use crate::metrics::Metrics;
 
 use super::config::{CacheConfig, CacheStatus};
-use super::disk::{Disk, DiskStatus, EntryKey};
-use super::disk_queue::NodeNote;
+use super::disk::{Disk, DiskStatus};
 use super::engine::{Engine, abandoned};
 use super::key::{BlockRequest, Blocks, FetchError, SourceId, Then};
 use super::{disk_queue, disk_work, pool, reads, threads, ticker};
@@ -25,7 +24,7 @@ const LONGEST_END: Duration = Duration::from_secs(1);
 /// Its threads end with [`shut_down`](Self::shut_down) or with the last `Arc`.
 #[derive(Debug)]
 pub struct BlockCache {
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -173,16 +172,11 @@ impl BlockCache {
         CacheStatus {
             parked_reads: state.flights.n_reads(),
             in_flight: state.running.len(),
+            preparing: state.flights.n_preparations(),
             queued: state.flights.queue.len(),
             held_bytes: self.engine.memory.held_bytes(),
             is_server_away: state.breaker.next_probe().is_some(),
         }
-    }
-
-    /// Has kept on disk, under each of these refs of a server, what is known of a node; or lets nothing stand there.
-    pub fn keep_node(&self, server: &str, references: &[&str], payload: Option<Vec<u8>>) {
-        let keys = references.iter().map(|reference| EntryKey::node(server, reference)).collect();
-        disk_queue::keep_node(&self.engine, NodeNote { keys, payload });
     }
 
     /// What the disk behind it is doing, if there is one.

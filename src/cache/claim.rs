@@ -135,11 +135,11 @@ fn retry_or_fail(
     now: Instant,
 ) -> Vec<Failed> {
     let Some(flight) = state.flights.get(key) else { return Vec::new() };
-    let attempts = flight.attempts + 1;
+    let attempts = flight.attempts.and(error.kind());
     match decide(error, attempts, jitter()) {
         Decision::After(delay) => {
             engine.metrics.count(Counter::DvidRetriedRequests);
-            log_retry(key, error, attempts, delay);
+            log_retry(key, error, attempts.n(), delay);
             // One bad or slow block must not spoil its neighbours: each is asked for by itself.
             let is_split = n_blocks > 1 && may_be_one_block(error.kind());
             let until = (!is_split || error.kind() == ErrorKind::Timeout).then(|| now + delay);

@@ -42,6 +42,8 @@ pub struct CacheStatus {
     pub parked_reads: usize,
     /// Requests that the server has not yet answered.
     pub in_flight: usize,
+    /// Views of instances that are being made ready.
+    pub preparing: usize,
     /// Blocks that wait to be asked for, retries included.
     pub queued: usize,
     /// Bytes of blocks in memory.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::dvid::{Error, ErrorKind, View};
+use crate::dvid::{Attempts, Error, ErrorKind, View};
 use crate::voxels::Volume;
 
 mod on_disk;
@@ -39,7 +39,7 @@ pub(super) struct Flight {
     /// `None` while it is being fetched.
     place: Option<Place>,
     /// Attempts that failed.
-    pub(super) attempts: u32,
+    pub(super) attempts: Attempts,
     error: Option<Arc<Error>>,
     /// It is asked for by itself, because a request for it and others failed.
     pub(super) is_alone: bool,
@@ -51,7 +51,7 @@ pub(super) struct Flight {
 #[derive(Default)]
 struct Preparation {
     waiters: Vec<ReadId>,
-    attempts: u32,
+    attempts: Attempts,
     error: Option<Arc<Error>>,
 }
 
@@ -134,7 +134,7 @@ impl Flights {
                 }
             });
             flight.waiters.push(Waiter { read: id, slot });
-            is_stuck |= flight.attempts > 0;
+            is_stuck |= flight.attempts.n() > 0;
             match flight.place {
                 Some(place @ Place::Ahead(_)) => {
                     self.queue.remove(place);
@@ -258,7 +258,7 @@ impl Flights {
         if !flight.keep_live_waiters(&self.reads) {
             return self.discard(key);
         }
-        flight.attempts += 1;
+        flight.attempts = flight.attempts.and(error.kind());
         flight.error = Some(Arc::clone(error));
         flight.is_alone |= alone;
         flight.place = Some(match until {
@@ -284,7 +284,7 @@ impl Flights {
         let Some(flight) = self.flights.remove(key) else { return (0, Vec::new()) };
         flight.place.into_iter().for_each(|place| self.queue.remove(place));
         let read_of = |waiter: &Waiter| Some((self.reads.remove(&waiter.read)?.read, waiter.slot));
-        (flight.attempts, flight.waiters.iter().filter_map(read_of).collect())
+        (flight.attempts.n(), flight.waiters.iter().filter_map(read_of).collect())
     }
 
     /// Gives a block up for good: everybody who waits for it is told, and so is everybody who asks until `until`.
@@ -339,14 +339,14 @@ impl Flights {
     fn give_up(&mut self, read: Read, now: Instant) -> Failed {
         let slots: Vec<_> = read.missing().collect();
         let preparation = self.preparations.get(&(read.request.source, read.request.view));
-        let mut cause = preparation.and_then(|it| Some((0, Arc::clone(it.error.as_ref()?), it.attempts)));
+        let mut cause = preparation.and_then(|it| Some((0, Arc::clone(it.error.as_ref()?), it.attempts.n())));
         let mut awaited = slots.first().copied().unwrap_or_default();
         for slot in slots {
             let key = read.stored_key(slot);
             let Some(flight) = self.flights.get_mut(&key) else { continue };
             awaited = slot;
             if let Some(error) = &flight.error {
-                cause = Some((slot, Arc::clone(error), flight.attempts));
+                cause = Some((slot, Arc::clone(error), flight.attempts.n()));
             }
             let is_queued = flight.place.is_some();
             if is_queued && !self.is_wanted(&key) {
@@ -372,7 +372,14 @@ impl Flights {
 
 impl Flight {
     fn new(place: Option<Place>) -> Self {
-        Self { waiters: Vec::new(), place, attempts: 0, error: None, is_alone: false, was_ahead: false }
+        Self {
+            waiters: Vec::new(),
+            place,
+            attempts: Attempts::default(),
+            error: None,
+            is_alone: false,
+            was_ahead: false,
+        }
     }
 
     /// Forgets waiters that were answered meanwhile. Whether any is left.

@@ -1,6 +1,8 @@
 //! What is known of a node, found on disk by the names that people mount it by.
 
+use super::block_cache::BlockCache;
 use super::disk::{Disk, EntryKey, Sought};
+use super::disk_queue::{self, NodeNote};
 
 /// What the payload of such an entry is; no block has this code.
 pub(super) const CODE: u8 = 66;
@@ -32,5 +34,20 @@ impl Disk {
             Sought::OtherFormat => FoundNode::Failed("it is of another format".to_owned()),
             Sought::Failed(fault) => FoundNode::Failed(format!("{fault:?}")),
         }
+    }
+}
+
+impl BlockCache {
+    /// Has kept on disk, under each of these refs of a server, what is known of a node; or lets nothing stand there.
+    pub fn keep_node(&self, server: &str, references: &[&str], payload: Option<Vec<u8>>) {
+        let keys = references.iter().map(|reference| EntryKey::node(server, reference)).collect();
+        disk_queue::keep_node(&self.engine, NodeNote { keys, payload });
+    }
+
+    /// What an earlier mount kept of the node that this ref of a server meant, if the disk is quick to tell.
+    #[must_use]
+    pub fn kept_node(&self, server: &str, reference: &str) -> Option<Vec<u8>> {
+        let (code, payload) = disk_queue::ask(&self.engine, EntryKey::node(server, reference), MOST_BYTES)?;
+        (code == CODE).then_some(payload)
     }
 }

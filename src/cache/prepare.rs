@@ -53,7 +53,7 @@ fn prepare(engine: &Arc<Engine>, id: SourceId, view: View, source: &dyn FetchBlo
         }
         let error = Arc::new(error);
         let (attempts, is_awaited) = state.flights.preparation_failed((id, view), &error);
-        tracing::debug!(target: "dvidfs", code = error.code(), op = "prepare", attempt = attempts, cause = %error);
+        tracing::debug!(target: "dvidfs", code = error.code(), op = "prepare", attempt = attempts.n(), cause = %error);
         match decide(&error, attempts, jitter()) {
             Decision::After(delay) if is_awaited => sleep(engine, state, Instant::now() + delay),
             // Nobody waits, so nobody is told; whoever comes next may well find it better.

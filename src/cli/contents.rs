@@ -124,6 +124,7 @@ fn stats(cache: &Arc<BlockCache>, metrics: &Arc<Metrics>, told: Told) -> crate::
             "now": {
                 "parked_reads": status.parked_reads,
                 "requests_in_flight": status.in_flight,
+                "mappings_in_preparation": status.preparing,
                 "queued_blocks": status.queued,
                 "held_bytes": status.held_bytes,
                 "server_is_away": status.is_server_away,

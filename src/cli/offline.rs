@@ -33,14 +33,20 @@ pub(super) fn find_node(
             "{address}: --offline: {why}: mount it once with its server, by this same address, a locked node"
         ))
     };
-    let kept = match disk.find_node(&address.origin, &address.reference) {
-        FoundNode::Kept(bytes) => KeptNode::parse(&bytes, address),
-        FoundNode::Nothing => return Err(refused("nothing is kept on disk of such a node")),
-        FoundNode::Damaged(why) => return Err(refused(&format!("what was kept of this node is damaged ({why})"))),
-        FoundNode::Failed(why) => return Err(refused(&format!("what was kept of this node cannot be read ({why})"))),
-    };
     let contradictory = || refused("what was kept of this node contradicts itself");
-    let node = Node::from_kept(kept.ok_or_else(contradictory)?, address, http, options, Arc::clone(metrics))
+    let find = |address: &Address| match disk.find_node(&address.origin, &address.reference) {
+        FoundNode::Kept(bytes) => KeptNode::parse(&bytes, address).ok_or_else(contradictory),
+        FoundNode::Nothing => Err(refused("nothing is kept on disk of such a node")),
+        FoundNode::Damaged(why) => Err(refused(&format!("what was kept of this node is damaged ({why})"))),
+        FoundNode::Failed(why) => Err(refused(&format!("what was kept of this node cannot be read ({why})"))),
+    };
+    let mut kept = find(address)?;
+    if address.reference != kept.uuid() {
+        // A ref tells which node it meant. What that node is, and whether it may be shown, the latest mount of it told, by
+        // whatever ref.
+        kept = find(&Address { reference: kept.uuid().to_owned(), ..address.clone() })?;
+    }
+    let node = Node::from_kept(kept, address, http, options, Arc::clone(metrics))
         .map_err(|error| Failure::mount(format!("{address}: {}", Chain(&error))))?
         .ok_or_else(contradictory)?;
     let (uuid, since) = (&node.info.uuid, node.offline_since().map(time_of_unix_seconds).unwrap_or_default());
@@ -62,7 +68,7 @@ pub(super) fn keep_node(node: &Node, cache: &BlockCache) {
     if node.offline_since().is_some() {
         return;
     }
-    let kept = node.to_keep();
+    let kept = node.to_keep().map(|kept| completed(kept, node, cache));
     let bytes = kept.as_ref().and_then(KeptNode::to_bytes);
     if kept.is_some() && bytes.is_none() {
         debug!(target: "dvidfs", code = "offline", op = "mount", "the metadata of this node are too large to be kept");
@@ -70,6 +76,19 @@ pub(super) fn keep_node(node: &Node, cache: &BlockCache) {
     let both = || vec![node.reference.as_str(), node.info.uuid.as_str()];
     let references = kept.as_ref().map_or_else(both, KeptNode::references);
     cache.keep_node(&node.server, &references, bytes);
+}
+
+/// With what an earlier mount left of instances whose metadata the server did not give now.
+fn completed(kept: KeptNode, node: &Node, cache: &BlockCache) -> KeptNode {
+    if !kept.is_partial() {
+        return kept;
+    }
+    let address = Address { origin: node.server.clone(), reference: node.info.uuid.clone() };
+    let earlier = cache.kept_node(&address.origin, &address.reference);
+    match earlier.and_then(|bytes| KeptNode::parse(&bytes, &address)) {
+        Some(earlier) => kept.completed_by(&earlier),
+        None => kept,
+    }
 }
 
 /// What `node.json` tells: since when no server was asked, and what that means.

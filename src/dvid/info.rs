@@ -82,6 +82,9 @@ pub enum NoVoxels {
     /// Its metadata are such as no array can have.
     #[error("bad metadata: {0}")]
     Bad(String),
+    /// Its metadata could not be had at this mount. Another one may have them.
+    #[error("its metadata could not be had: {0}")]
+    Unknown(String),
 }
 
 impl InstanceInfo {
@@ -111,7 +114,7 @@ impl InstanceInfo {
         let name: String = self.name.chars().take(MAX_LOGGED_CHARS).flat_map(char::escape_debug).collect();
         let odd: &[String] = match &self.voxels {
             Err(NoVoxels::Bad(why)) => std::slice::from_ref(why),
-            Err(NoVoxels::Unserved(_)) => &[],
+            Err(NoVoxels::Unserved(_) | NoVoxels::Unknown(_)) => &[],
             Ok(voxels) => &voxels.notes,
         };
         for why in odd.iter().filter(|why| why.as_str() != OF_A_BUCKET) {

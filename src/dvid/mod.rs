@@ -68,7 +68,7 @@ pub use pace::SlowRate;
 pub use payload::StoredForm;
 pub use payload_error::PayloadError;
 pub use repo_info::{InstanceEntry, NodeInfo, RepoInfo};
-pub use retry::{Decision, decide, jitter};
+pub use retry::{Attempts, Decision, decide, jitter};
 pub use server_info::{ServerInfo, ServerStart};
 pub use server_time::{time_of_unix_seconds, unix_seconds};
 pub use tls::certificates;

@@ -23,7 +23,7 @@ use super::open_error::OpenError;
 use super::repo_info::MAX_ENTRIES as MAX_INSTANCES;
 use super::repo_info::{InstanceEntry, NodeInfo, RepoInfo};
 use super::resolve::{RefError, branch_of, resolve};
-use super::retry::{Decision, decide, jitter};
+use super::retry::{Attempts, Decision, decide, jitter};
 use super::server_info::{SERVER_INFO, ServerInfo};
 use super::server_time::unix_seconds;
 use super::settled::Settled;
@@ -335,13 +335,16 @@ fn too_large(entry: &InstanceEntry) -> InstanceInfo {
 
 fn without_voxels(entry: &InstanceEntry, error: &Error) -> InstanceInfo {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let unknown = NoVoxels::Unknown(format!("{error}{cause}"));
+    // Who may not see it now does not see what was kept of it either.
+    let is_for_good = error.kind() == ErrorKind::Denied;
     InstanceInfo {
         name: entry.name.clone(),
         typename: entry.typename.clone(),
         data_uuid: entry.data_uuid.clone(),
         versioned: false,
         json: Arc::from(&b""[..]),
-        voxels: Err(NoVoxels::Unserved(format!("its metadata could not be had: {error}{cause}"))),
+        voxels: Err(if is_for_good { NoVoxels::Unserved(unknown.to_string()) } else { unknown }),
     }
 }
 
@@ -357,13 +360,13 @@ impl Patience<'_> {
     fn wait_for<T>(self, attempt: impl Fn(&Server) -> Result<T, Error>) -> Result<T, Error> {
         let until = Instant::now() + self.limit;
         let server = self.server.until(until);
-        let mut attempts = 0;
+        let mut attempts = Attempts::default();
         loop {
             let error = match attempt(&server) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            attempts += 1;
+            attempts = attempts.and(error.kind());
             let left = until.saturating_duration_since(Instant::now());
             let pause = match decide(&error, attempts, jitter()) {
                 Decision::Stop => return Err(error),
@@ -377,7 +380,7 @@ impl Patience<'_> {
             }
             self.server.metrics().count(Counter::DvidRetriedRequests);
             let code = if error.kind() == ErrorKind::Unreachable { "connect_retry" } else { error.code() };
-            tracing::debug!(target: "dvidfs", code, op = "mount", attempt = attempts, cause = %error);
+            tracing::debug!(target: "dvidfs", code, op = "mount", attempt = attempts.n(), cause = %error);
             thread::sleep(pause.min(left));
         }
     }

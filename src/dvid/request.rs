@@ -47,11 +47,12 @@ impl Request {
         format!("{}{size_and_offset}{}", self.before, self.query)
     }
 
-    /// The same blocks decoded by the server, where that gives the same voxels: not of JPEG, whose decoders differ.
+    /// The same blocks decoded by the server, where that gives the same voxels and is as safe: decoders of JPEG differ, and
+    /// what came damaged by the checksum of its gzip member would come again without one.
     pub(super) fn uncompressed(&self) -> Option<Self> {
         match self.encoding {
-            Encoding::Stored(StoredForm::Jpeg) | Encoding::LabelBlock | Encoding::Lz4Labels => None,
-            Encoding::Stored(_) => Some(Self {
+            Encoding::Stored(StoredForm::Jpeg | StoredForm::Gzip) | Encoding::LabelBlock | Encoding::Lz4Labels => None,
+            Encoding::Stored(StoredForm::Lz4 | StoredForm::None | StoredForm::Snappy) => Some(Self {
                 before: self.before.clone(),
                 query: "?compression=uncompressed".to_owned(),
                 encoding: Encoding::Stored(StoredForm::None),

@@ -207,7 +207,7 @@ impl Filesystem for Adapter {
             self.metrics.count(Counter::FuseReads);
             let answer = Answer(Arc::clone(&slot));
             if self.stopping.load(Ordering::SeqCst) {
-                return answer.finish(Err(vfs::Error::ShuttingDown));
+                return slot.refuse(&vfs::Error::ShuttingDown);
             }
             if let Some(error) = self.given_up.recall(request) {
                 return slot.refuse(&error);

@@ -7,9 +7,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use dvidfs::demo::{Dataset, Demo, DemoOptions, VERSIONS, lasting_port};
+use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, VERSIONS, lasting_port};
 use serde_json::Value;
 
 use crate::support::caches::{Caches, Wanted, compare, wait_until_written, wanted};
@@ -268,9 +268,9 @@ fn a_branch_means_offline_what_it_meant_last_and_nothing_once_that_may_change() 
     let _limit = time_limit(Duration::from_secs(240));
     let (port, caches) = (lasting_port().unwrap(), Caches::new());
     // The newest node of master was committed long ago, and so it is kept.
-    let committed = Dataset::test().only(&["gray"]).with_commit(2, 1_000_000_000);
+    let committed = || Dataset::test().only(&["gray"]).with_commit(2, 1_000_000_000);
     let start = |dataset| Demo::start(DemoOptions { dataset, port: Some(port), ..DemoOptions::default() }).unwrap();
-    let demo = start(committed);
+    let demo = start(committed());
     let first = online(&caches, port, "a40d:master");
     let uuid = json(&first, "node.json")["uuid"].clone();
     wait_until_kept(&caches, 2);
@@ -282,12 +282,62 @@ fn a_branch_means_offline_what_it_meant_last_and_nothing_once_that_may_change() 
     assert!(mounted.log().contains("the node that the reference meant then"), "{}", mounted.log());
     assert_eq!(json(&mounted, ".dvidfs/stats.json")["branch"], Value::Null, "whether it moved on is not known");
     drop(mounted);
-    // Once the server says that the node is open, what was kept of it is no answer any more, by whatever name.
-    let demo = start(Dataset::test().only(&["gray"]));
-    drop(online(&caches, port, "a40d:master"));
-    wait_until_kept(&caches, 0);
-    drop(demo);
-    for reference in ["a40d:master", uuid.as_str().unwrap()] {
-        is_refused(&caches, port, reference, "nothing is kept on disk of such a node");
+    // Once the server says that the node is open, what was kept of it is no answer any more, by whatever name, and whichever
+    // name it was mounted by then.
+    for (by, n_left) in [("a40d:master", 0), (uuid.as_str().unwrap(), 1)] {
+        let demo = start(committed());
+        drop(online(&caches, port, "a40d:master"));
+        wait_until_kept(&caches, 2);
+        drop(demo);
+        let demo = start(Dataset::test().only(&["gray"]));
+        drop(online(&caches, port, by));
+        wait_until_kept(&caches, n_left);
+        drop(demo);
+        for reference in ["a40d:master", uuid.as_str().unwrap()] {
+            is_refused(&caches, port, reference, "nothing is kept on disk of such a node");
+        }
     }
+}
+
+#[test]
+fn an_instance_whose_metadata_could_not_be_had_at_a_later_mount_is_there_without_its_server() {
+    if !can_mount() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(240));
+    let (port, caches) = (lasting_port().unwrap(), Caches::new());
+    let demo = demo_at(port, &["gray", "u16"]);
+    let first = online(&caches, port, "a40d");
+    let kept = wanted(&first, &demo, &["gray"]);
+    let bytes = compare(&kept);
+    wait_until_written(&first);
+    wait_until_kept(&caches, 2);
+    let mount_with = |status| {
+        let before = written(&caches);
+        let kind = FaultKind::Status { status, retry_after: None };
+        demo.set_faults(vec![Fault::always("gray/info", kind)]);
+        let later = online(&caches, port, "a40d");
+        assert!(later.root().join("gray/attrs.json").exists() && !later.root().join("gray/volume.zarr").exists());
+        let end = Instant::now() + Duration::from_secs(60);
+        while written(&caches).iter().any(|at| before.contains(at)) {
+            assert!(Instant::now() < end, "it was not written anew");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    mount_with(500);
+    let mounted = offline(&caches, port, "a40d");
+    assert_eq!(compare(&moved(kept, &first, &mounted)), bytes);
+    assert!(mounted.root().join("u16/volume.zarr").exists());
+    drop(mounted);
+    // Who may not see it now does not see what was kept of it.
+    mount_with(403);
+    let mounted = offline(&caches, port, "a40d");
+    let attrs = json(&mounted, "gray/attrs.json");
+    assert!(attrs.to_string().contains("could not be had"), "{attrs}");
+    assert!(!mounted.root().join("gray/volume.zarr").exists());
+}
+
+/// When what is known of the node was written, under each of its names.
+fn written(caches: &Caches) -> Vec<SystemTime> {
+    caches.nodes().iter().map(|path| fs::metadata(path).unwrap().modified().unwrap()).collect()
 }

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::dvid::{Error, View};
+use crate::dvid::{Attempts, Error, View};
 
 use super::super::key::SourceId;
 use super::super::read::{Failed, Read};
 use super::Flights;
 
 impl Flights {
+    /// How many views are being made ready.
+    pub(in super::super) fn n_preparations(&self) -> usize {
+        self.preparations.len()
+    }
+
     /// A view is ready: the reads that wait for nothing more.
     pub(in super::super) fn prepared(&mut self, view: (SourceId, View)) -> Vec<Read> {
         let waiters = self.preparations.remove(&view).unwrap_or_default().waiters;
@@ -25,9 +30,15 @@ impl Flights {
     }
 
     /// An attempt to make a view ready failed: how often that happened, and whether anybody waits for the next.
-    pub(in super::super) fn preparation_failed(&mut self, view: (SourceId, View), error: &Arc<Error>) -> (u32, bool) {
-        let Some(preparation) = self.preparations.get_mut(&view) else { return (1, false) };
-        preparation.attempts += 1;
+    pub(in super::super) fn preparation_failed(
+        &mut self,
+        view: (SourceId, View),
+        error: &Arc<Error>,
+    ) -> (Attempts, bool) {
+        let Some(preparation) = self.preparations.get_mut(&view) else {
+            return (Attempts::default().and(error.kind()), false);
+        };
+        preparation.attempts = preparation.attempts.and(error.kind());
         preparation.error = Some(Arc::clone(error));
         preparation.waiters.retain(|id| self.reads.contains_key(id));
         (preparation.attempts, !preparation.waiters.is_empty())
@@ -42,7 +53,7 @@ impl Flights {
         until: Instant,
     ) -> Vec<Failed> {
         let preparation = self.preparations.remove(&view).unwrap_or_default();
-        let attempts = preparation.attempts.max(1);
+        let attempts = preparation.attempts.n().max(1);
         self.unprepared.remember(view, error, attempts, until);
         let reads = preparation.waiters.iter().filter_map(|id| self.reads.remove(id)).map(|parked| parked.read);
         reads

@@ -6,7 +6,7 @@ use std::thread;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::super::retry::{Decision, decide};
+use super::super::retry::{Attempts, Decision, decide};
 use super::super::scripted_server::{Act, ScriptedServer, answer};
 use super::*;
 
@@ -16,7 +16,7 @@ fn check_refusal(origin: &str, words: &str) {
     let error = server.get("/api/server/info", 1000).unwrap_err();
     let why = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!((error.kind(), error.kind().code()), (ErrorKind::TlsFailed, "tls_failed"), "{why}");
-    assert_eq!(decide(&error, 1, 1.0), Decision::Stop);
+    assert_eq!(decide(&error, Attempts::default().and(error.kind()), 1.0), Decision::Stop);
     assert!(why.contains(words), "{why}");
 }
 

@@ -9,6 +9,7 @@ use crate::geometry::{BlockBox, BlockIndex, Coordinate, Scale};
 use crate::metrics::Metrics;
 
 use super::super::address::Address;
+use super::super::endpoint::instance_path;
 use super::super::error::Error;
 use super::super::fetch_blocks::{FetchBlocks, Freshness};
 use super::super::gate::MappingMemory;
@@ -57,6 +58,9 @@ struct KeptInstance {
     json: String,
     /// Why it has no voxels that can be served, whatever its metadata say.
     no_voxels: Option<String>,
+    /// At the mount that keeps it, its metadata could not be had.
+    #[serde(skip)]
+    is_unknown: bool,
 }
 
 /// One question which blocks of a box are stored.
@@ -120,12 +124,13 @@ impl KeptInstance {
             versioned: info.versioned,
             json: words.to_owned(),
             no_voxels,
+            is_unknown: matches!(info.voxels, Err(NoVoxels::Unknown(_))),
         }
     }
 
     /// The instance, by the same reading of the same words; `None` if they are not those of this instance.
     fn info(&self) -> Option<InstanceInfo> {
-        let Self { name, typename, data_uuid, versioned, json, no_voxels } = self.clone();
+        let Self { name, typename, data_uuid, versioned, json, no_voxels, is_unknown: _ } = self.clone();
         let Some(reason) = no_voxels else {
             let info = InstanceInfo::parse(&name, json.into_bytes()).ok()?;
             let is_same = info.typename == typename && info.data_uuid == data_uuid && info.versioned == versioned;
@@ -151,6 +156,38 @@ impl KeptNode {
     pub fn references(&self) -> Vec<&str> {
         let both = [self.reference.as_str(), self.node.uuid.as_str()];
         both[..if both[0] == both[1] { 1 } else { 2 }].to_vec()
+    }
+
+    /// The node that its ref meant.
+    #[must_use]
+    pub fn uuid(&self) -> &str {
+        &self.node.uuid
+    }
+
+    /// Whether the metadata of an instance are missing that an earlier mount may have had.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.instances.iter().any(|instance| instance.is_unknown)
+    }
+
+    /// With what an earlier mount had of the instances whose metadata could not be had now: what is settled stays right.
+    #[must_use]
+    pub fn completed_by(mut self, earlier: &Self) -> Self {
+        if (&earlier.root, &earlier.node.uuid) != (&self.root, &self.node.uuid) {
+            return self;
+        }
+        for instance in self.instances.iter_mut().filter(|instance| instance.is_unknown) {
+            let is_same = |it: &&KeptInstance| {
+                (&it.name, &it.typename, &it.data_uuid) == (&instance.name, &instance.typename, &instance.data_uuid)
+            };
+            let Some(known) = earlier.instances.iter().find(is_same).filter(|it| it.no_voxels.is_none()) else {
+                continue;
+            };
+            *instance = known.clone();
+            let path = instance_path(&self.node.uuid, &known.name).unwrap_or_default();
+            self.looks.extend(earlier.looks.iter().filter(|(look, _)| look.instance == path).cloned());
+        }
+        self
     }
 
     /// As it is written; `None` if it is too large.

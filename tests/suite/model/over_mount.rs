@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::ops::Setting;
-use super::world::{Outcome, Part, Tree};
+use super::world::{Failed, Outcome, Part, Tree};
 use crate::support::Mounted;
 use crate::support::caches::wait_until_written;
 
@@ -22,17 +22,21 @@ fn errno(error: &std::io::Error) -> i32 {
     error.raw_os_error().unwrap_or(-1)
 }
 
+fn failed(error: &std::io::Error) -> Failed {
+    Failed { errno: errno(error), why: error.to_string() }
+}
+
 fn read_part(root: &Path, part: &Part) -> Outcome {
     let flags = if part.direct { nix::libc::O_DIRECT } else { 0 };
     let file = OpenOptions::new().read(true).custom_flags(flags).open(root.join(&part.path));
-    let file = file.map_err(|error| errno(&error))?;
+    let file = file.map_err(|error| failed(&error))?;
     let mut bytes = vec![0; part.size as usize];
     let mut n = 0;
     while n < bytes.len() {
         match file.read_at(&mut bytes[n..], part.offset + n as u64) {
             Ok(0) => break,
             Ok(got) => n += got,
-            Err(error) => return Err(errno(&error)),
+            Err(error) => return Err(failed(&error)),
         }
     }
     bytes.truncate(n);
@@ -110,6 +114,7 @@ impl Tree for OverMount {
     }
 
     fn is_quiet(&self) -> bool {
-        self.mounted.now("parked_reads") == 0 && self.mounted.waiting().is_none_or(|waiting| waiting == 0)
+        let goes_on = ["parked_reads", "requests_in_flight", "mappings_in_preparation"];
+        goes_on.iter().all(|of| self.mounted.now(of) == 0) && self.mounted.waiting().is_none_or(|waiting| waiting == 0)
     }
 }

@@ -17,7 +17,7 @@ use nix::libc::{EACCES, EIO, ENOENT, ENOTDIR, ESTALE};
 use serde_json::json;
 
 use super::ops::Setting;
-use super::world::{Outcome, Part, Tree};
+use super::world::{Failed, Outcome, Part, Tree};
 
 /// No answer takes longer, unless nobody would ever give it.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -65,6 +65,12 @@ fn errno(error: &Error) -> i32 {
         | Error::LookupFailed { .. }
         | Error::ShuttingDown => panic!("{error}"),
     }
+}
+
+/// An error with its causes.
+fn told(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl OverVfs {
@@ -127,7 +133,7 @@ impl Tree for OverVfs {
             let sender = sender.clone();
             let inode = self.inode(&part.path).unwrap();
             let then = Box::new(move |result: Result<Vec<u8>, Error>| {
-                drop(sender.send((at, result.map_err(|error| errno(&error)))));
+                drop(sender.send((at, result.map_err(|error| Failed { errno: errno(&error), why: told(&error) }))));
             });
             self.fs.read(inode, 0, ByteRange::new(part.offset, part.size), then);
         }
@@ -174,6 +180,6 @@ impl Tree for OverVfs {
 
     fn is_quiet(&self) -> bool {
         let status = self.cache.status();
-        status.parked_reads == 0 && status.in_flight == 0
+        status.parked_reads == 0 && status.in_flight == 0 && status.preparing == 0
     }
 }

@@ -11,8 +11,15 @@ use super::ops::{Damage, Op, Setting, Window, faults};
 use super::truth::{File, NAMES, Truth};
 use crate::support::caches::Caches;
 
-/// What became of a read: bytes, or an errno.
-pub(super) type Outcome = Result<Vec<u8>, i32>;
+/// What became of a read.
+pub(super) type Outcome = Result<Vec<u8>, Failed>;
+
+/// The errno of a read, and all that is known of it.
+#[derive(Clone, Debug)]
+pub(super) struct Failed {
+    pub(super) errno: i32,
+    pub(super) why: String,
+}
 
 /// Part of a file of a tree: its path, where it begins, how long it is, and whether it is read past the kernel's pages.
 #[derive(Clone, Debug)]
@@ -94,7 +101,7 @@ pub(super) struct World<'a, T: Tree> {
     /// `None` only while it is made anew.
     tree: Option<T>,
     listings: Vec<(String, Vec<String>)>,
-    /// Reads may fail until then.
+    /// Reads that begin before may fail.
     may_fail_until: Option<Instant>,
     pub(super) seen: Seen,
 }
@@ -223,12 +230,17 @@ impl<'a, T: Tree> World<'a, T> {
                         .compare(&file, part.offset, &bytes, &editions)
                         .map_err(|why| format!("{part:?}: {why}"))?;
                 }
-                Err(ESTALE) if self.truth.may_be_stale(file.instance) => {
+                Err(Failed { errno: ESTALE, .. }) if self.truth.may_be_stale(file.instance) => {
                     self.seen.stale += 1;
                     stale.push(file.instance);
                 }
-                Err(EIO) if self.may_fail_until.is_some_and(|until| Instant::now() < until) => self.seen.failed += 1,
-                Err(errno) => return Err(format!("{part:?}: {}", std::io::Error::from_raw_os_error(errno))),
+                Err(Failed { errno: EIO, .. }) if self.may_fail_until.is_some_and(|until| asked < until) => {
+                    self.seen.failed += 1;
+                }
+                Err(Failed { errno, why }) => {
+                    let errno = std::io::Error::from_raw_os_error(errno);
+                    return Err(format!("{part:?}: {errno}: {why}, after {:?}", asked.elapsed()));
+                }
             }
         }
         stale.into_iter().for_each(|instance| self.truth.note_stale(instance));
@@ -292,7 +304,7 @@ impl<'a, T: Tree> World<'a, T> {
         let asked = Instant::now();
         let outcomes = self.tree.take().unwrap().kill(&parts);
         // Whoever loses its daemon is told so; bytes must be right all the same.
-        let answered = |at: &usize| outcomes[*at].is_ok() || outcomes[*at] == Err(ENOENT);
+        let answered = |at: &usize| outcomes[*at].as_ref().map_or_else(|failed| failed.errno == ENOENT, |_| true);
         let kept: Vec<usize> = (0..parts.len()).filter(answered).collect();
         let windows: Vec<_> = kept.iter().map(|&at| windows[at]).collect();
         let parts: Vec<_> = kept.iter().map(|&at| parts[at].clone()).collect();
