@@ -116,7 +116,7 @@ fn figures(report: &mut Report, told: &[Value], met: &Met) {
     let (mib, reads) = (sum("bytes") >> 20, sum("reads"));
     report.none(&format!("wrong voxels in {mib} MiB through FSStore"), sum("wrong_voxels"), &places);
     report.none("silent zeros among them", sum("zeros"), &[]);
-    report.line("reads", reads, "> 0", reads > 0);
+    report.line("reads and MiB", format!("{reads}, {mib}"), "> 0, > 0", reads > 0 && mib > 0);
     let longest = told.iter().filter_map(|of| of["longest_s"].as_f64()).fold(0.0, f64::max);
     report.line("longest read, s", format!("{longest:.1}"), format!("<= {LONGEST}"), longest <= LONGEST);
     let hits: u64 = met.values().map(|(_, hits)| hits).sum();

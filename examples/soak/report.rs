@@ -30,10 +30,10 @@ impl Report {
 }
 
 /// The most lines that a log has of one code in a second of the clock, which code that is, and lines that tell of a panic.
-pub(crate) fn busiest_second(logs: &[&Path]) -> (u64, String, u64) {
+pub(crate) fn busiest_second(logs: &[&Path]) -> std::io::Result<(u64, String, u64)> {
     let (mut busiest, mut panics) = ((0, String::new()), 0);
     for log in logs {
-        let text = String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned();
+        let text = String::from_utf8_lossy(&std::fs::read(log)?).into_owned();
         let mut lines: HashMap<(&str, &str), u64> = HashMap::new();
         for line in text.lines() {
             let code = line.split("code=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("none");
@@ -47,7 +47,7 @@ pub(crate) fn busiest_second(logs: &[&Path]) -> (u64, String, u64) {
             busiest = (n, format!("{code} at {second}"));
         }
     }
-    (busiest.0, busiest.1, panics)
+    Ok((busiest.0, busiest.1, panics))
 }
 
 /// How fast a level grows, by least squares, an hour. Samples are seconds and bytes.
