@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -180,5 +181,7 @@ fn spawn(program: &Path, words: &[String], log: &Path) -> Outcome<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(said)
+        // Ctrl-C is for the soak alone.
+        .process_group(0)
         .spawn()?)
 }

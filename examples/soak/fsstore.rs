@@ -2,6 +2,7 @@
 //! not see one.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
@@ -41,6 +42,8 @@ impl Reader {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C is for the soak alone.
+            .process_group(0)
             .spawn()?;
         let input = child.stdin.take();
         let said = BufReader::new(child.stdout.take().ok_or("no pipe from the reader")?);
@@ -82,6 +85,7 @@ pub(super) fn run(plan: &Plan) -> Outcome<bool> {
     let met = weather(plan, &Mutex::new(server), &Clock::new(plan.lasting))?;
     let told: Vec<Value> = readers.into_iter().map(Reader::end).collect::<Outcome<_>>()?;
     let mut report = Report::default();
+    report.line("gone on to its end", !super::is_interrupted(), true, !super::is_interrupted());
     figures(&mut report, &told, &met);
     report.none("failed reads of the mount", mount.counter("failed_reads"), &[]);
     report.none("panics", mount.counter("panics"), &[]);

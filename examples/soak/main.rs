@@ -28,11 +28,26 @@ mod whole_files;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use server::Amount;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Whether Ctrl-C was pressed: the soak ends in order then, and tells what it has seen.
+pub(crate) fn is_interrupted() -> bool {
+    static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let flag = INTERRUPTED.get_or_init(|| {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&flag)).unwrap();
+        }
+        flag
+    });
+    flag.load(Ordering::Relaxed)
+}
 
 /// How long it goes on.
 pub(crate) struct Clock {
@@ -47,14 +62,20 @@ impl Clock {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        Instant::now() >= self.end
+        is_interrupted() || Instant::now() >= self.end
     }
 
     /// Waits; whether the time is not over then.
     pub(crate) fn sleep(&self, lasting: Duration) -> bool {
-        let left = self.end.saturating_duration_since(Instant::now());
-        std::thread::sleep(lasting.min(left));
-        lasting < left
+        let until = Instant::now() + lasting;
+        while !self.is_over() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(100)));
+        }
+        false
     }
 }
 
@@ -117,6 +138,8 @@ fn run() -> Outcome<bool> {
         return Ok(true);
     }
     let plan = plan()?;
+    // From here on Ctrl-C is heard.
+    let _ = is_interrupted();
     println!("seed {}", plan.seed);
     if plan.fsstore.is_some() { fsstore::run(&plan) } else { soak::run(&plan) }
 }

@@ -1,6 +1,7 @@
 //! The demo server in a process of its own, so that it can be stopped and killed as a real one can.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -153,6 +154,8 @@ fn spawn(
             .args(["--server", &port.to_string(), amount, &edition.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C is for the soak alone.
+            .process_group(0)
             .spawn()?;
         let orders = child.stdin.take().ok_or("no pipe to the server")?;
         let mut answers = BufReader::new(child.stdout.take().ok_or("no pipe from the server")?);

@@ -71,6 +71,7 @@ pub(super) fn run(plan: &Plan) -> Outcome<bool> {
     let mut report = Report::default();
     told(&mut report, &stage, &mut mounts, calm)?;
     let Stage { tally, .. } = stage;
+    report.line("gone on to its end", !super::is_interrupted(), true, !super::is_interrupted());
     figures(&mut report, &tally.sums(), &seen, plan);
     ends(&mut report, &mut mounts)?;
     drop(guard);
