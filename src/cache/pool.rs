@@ -176,7 +176,6 @@ fn run(engine: &Arc<Engine>, batch: Batch) {
     let Batch { source, first, blocks, keys, bytes, number, started, forgotten } = batch;
     drop(forgotten);
     let n_blocks = keys.len();
-    engine.metrics.add(Counter::DvidFetchedBlocks, n_blocks as u64);
     let mut claim = Claim::new(engine, source.clone(), keys, bytes, number, started);
     let fetched = engine.guarded("fetch", || {
         let fetched = fetch(engine, &source, &first, blocks)?;
@@ -186,10 +185,15 @@ fn run(engine: &Arc<Engine>, batch: Batch) {
         let detail = format!("{} blocks where {n_blocks} were asked for", fetched.len());
         Err(Error::new(ErrorKind::Malformed, "blocks").with_detail(detail))
     });
+    // Without a server nobody was asked.
+    let was_asked = !fetched.as_ref().is_err_and(|error| error.kind() == ErrorKind::Offline);
+    if was_asked {
+        engine.metrics.add(Counter::DvidFetchedBlocks, n_blocks as u64);
+    }
     match fetched {
         Ok(fetched) => claim.land(fetched),
         Err(error) => {
-            engine.metrics.count(Counter::DvidFailedRequests);
+            engine.metrics.add(Counter::DvidFailedRequests, u64::from(was_asked));
             claim.fail(error);
         }
     }

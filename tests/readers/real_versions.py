@@ -101,11 +101,11 @@ def part_of(path):
 
 
 def kept_on_disk(cache):
-    """{version UUID: entries} of a disk cache."""
+    """{(version UUID, type): entries with voxels} of a disk cache; what it knows of nodes themselves is no voxel."""
     words = [binary(), "cache", "ls", "--cache-dir", str(cache)]
     text = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
     kept = {}
-    for n, version, typename in re.findall(r"MiB +(\d+) +node (\S+) +(\S+)", text):
+    for n, version, typename in re.findall(r"MiB +(\d+) +node (\S+) +(?!its description)(\S+)", text):
         kept[version, typename] = kept.get((version, typename), 0) + int(n)
     return kept
 

@@ -155,7 +155,9 @@ fn a_mount_without_a_server_gives_what_was_kept_and_an_error_for_the_rest() {
     assert_eq!(json(&mounted, ".dvidfs/config.json")["offline"], true);
     let readme = fs::read_to_string(mounted.root().join("README.txt")).unwrap();
     assert!(readme.contains("without its server: as it was at "), "A3: {readme}");
-    assert_eq!(mounted.counter("dvid_requests"), 0);
+    for counter in ["dvid_requests", "dvid_fetched_blocks", "dvid_failed_requests"] {
+        assert_eq!(mounted.counter(counter), 0, "A3: {counter}");
+    }
     assert!(listener.accept().is_err(), "A3: somebody was asked");
     survival.check(&mut mounted, others.len() as u64, &["offline"]);
     drop(listener);
