@@ -14,7 +14,7 @@ use super::config::{CacheConfig, CacheStatus};
 use super::disk::{Disk, DiskStatus};
 use super::engine::{Engine, abandoned};
 use super::key::{BlockRequest, Blocks, FetchError, SourceId, Then};
-use super::{disk_queue, disk_work, pool, reads, threads, ticker};
+use super::{disk_queue, disk_work, pool, reads, threads, ticker, unconfirmed};
 
 /// How long the end of a cache waits for a fetch that hangs.
 const LONGEST_END: Duration = Duration::from_secs(1);
@@ -127,7 +127,7 @@ impl BlockCache {
         state.is_stopping = true;
         let parked = state.flights.take_all();
         drop(state);
-        for condvar in [&engine.work, &engine.disk_work, &engine.watch, &engine.quiet] {
+        for condvar in [&engine.work, &engine.disk_work, &engine.confirm, &engine.watch, &engine.quiet] {
             condvar.notify_all();
         }
         let now = Instant::now();
@@ -196,7 +196,11 @@ fn disk_threads(engine: &Arc<Engine>) -> Vec<JoinHandle<()>> {
         let work = move || worker.disk.iter().for_each(|disk| disk_work::work(&worker, disk));
         threads::spawn(engine, &format!("disk-{number}"), work).ok()
     };
-    (0..disk_work::N_THREADS).filter_map(thread).collect()
+    let mut threads: Vec<_> = (0..disk_work::N_THREADS).filter_map(thread).collect();
+    let asker = Arc::clone(engine);
+    // Without it nothing new is kept.
+    threads.extend(threads::spawn(engine, "confirm", move || unconfirmed::work(&asker)));
+    threads
 }
 
 impl Drop for BlockCache {

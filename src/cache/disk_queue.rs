@@ -1,19 +1,20 @@
 //! What the disk is to do, and what it is doing: under the lock of the engine, so without any I/O.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use crate::dvid::{Freshness, Received, View};
 use crate::metrics::Counter;
 
-use super::disk::{Change, Chore, Disk, DiskStatus, EntryKey, Health, Upkeep};
+use super::disk::{Change, Disk, DiskStatus, EntryKey, Health, Upkeep};
+use super::disk_jobs::{Job, NodeNote, Question, Write};
 use super::engine::{Engine, State};
 use super::flight::First;
-use super::key::BlockKey;
-use super::memory::Forgotten;
+use super::key::{BlockKey, SourceId};
 use super::queue::DiskPlace;
 use super::read::Source;
+use super::unconfirmed::Unconfirmed;
 
 /// Blocks that are looked for at a time.
 const LOOK_BLOCKS: usize = 512;
@@ -26,49 +27,6 @@ const MOST_TOLD: u32 = 5;
 /// Bytes that may wait to be written, and the part of the memory that they may take.
 const MOST_QUEUED_BYTES: usize = 64 << 20;
 const QUEUED_PART: usize = 16;
-/// What a write costs beside its payload: its key, and its place in the queue.
-const WRITE_BYTES: usize = 512;
-
-/// Something that waits to be written.
-#[derive(Clone)]
-pub(super) struct Write {
-    pub(super) key: EntryKey,
-    pub(super) received: Received,
-    pub(super) decoded_bytes: u64,
-}
-
-impl Write {
-    /// Memory that it takes.
-    fn held_bytes(&self) -> usize {
-        self.received.payload.len() + WRITE_BYTES
-    }
-}
-
-/// Something for a thread of the disk.
-pub(super) enum Job {
-    /// See which of these are on disk.
-    Look(Vec<BlockKey>),
-    /// Read this one. What had to leave memory for it is dropped first.
-    Load(BlockKey, Forgotten),
-    Write(Write),
-    Answer(Question),
-    Upkeep(Chore),
-    Keep(NodeNote),
-}
-
-/// What is known of a node, to be kept under each of its names; or that nothing is to be kept there any more.
-pub(super) struct NodeNote {
-    pub(super) keys: Vec<EntryKey>,
-    pub(super) payload: Option<Vec<u8>>,
-}
-
-/// An entry that is no block, and who waits for it.
-pub(super) struct Question {
-    pub(super) key: EntryKey,
-    pub(super) most_bytes: usize,
-    /// The code of its encoding, and its payload.
-    pub(super) answer: SyncSender<(u8, Vec<u8>)>,
-}
 
 /// A job that a thread is at.
 pub(super) struct DiskRunning {
@@ -100,6 +58,8 @@ pub(super) struct DiskQueue {
     n_started: u64,
     n_writing: usize,
     writes: VecDeque<Write>,
+    /// What is to be written once its server has confirmed what it is.
+    pub(super) unconfirmed: Unconfirmed,
     questions: VecDeque<Question>,
     pub(super) notes: VecDeque<NodeNote>,
     /// Entries that this mount has written about its node.
@@ -120,6 +80,7 @@ impl DiskQueue {
             n_started: 0,
             n_writing: 0,
             writes: VecDeque::new(),
+            unconfirmed: Unconfirmed::default(),
             questions: VecDeque::new(),
             notes: VecDeque::new(),
             noted: Vec::new(),
@@ -180,6 +141,21 @@ impl DiskQueue {
         let n_before = running.keys.len();
         running.keys.retain(|of| of != key);
         running.keys.len() < n_before
+    }
+
+    /// Half of the room for what waits is taken.
+    pub(super) fn is_half_full(&self) -> bool {
+        2 * self.queued_bytes > self.most_queued_bytes
+    }
+
+    /// What waited for its server is written, or else forgotten.
+    pub(super) fn confirmed(&mut self, engine: &Engine, write: Write, is_kept: bool) {
+        if is_kept {
+            self.writes.push_back(write);
+        } else {
+            self.queued_bytes -= write.held_bytes();
+            engine.memory.release(write.held_bytes());
+        }
     }
 
     fn next_write(&mut self, engine: &Engine, most_writing: usize, now: Instant) -> Option<(Job, u64)> {
@@ -310,27 +286,31 @@ pub(super) fn offer(engine: &Engine, source: &Source, key: BlockKey, received: R
         received,
         decoded_bytes: source.block_bytes() as u64,
     };
-    if !push(engine, write) {
+    if !push(engine, write, Some(key.source)) {
         engine.metrics.count(Counter::DiskDroppedBlocks);
     }
 }
 
-/// Queues something to be written, if there is room. Whether there was.
-fn push(engine: &Engine, write: Write) -> bool {
+/// Queues something to be written, if there is room: what comes from a source, once that is confirmed. Whether there was.
+fn push(engine: &Engine, write: Write, from: Option<SourceId>) -> bool {
     let mut state = engine.lock();
     let may_queue = state.disk.health.may_write(Instant::now())
         && state.disk.queued_bytes + write.held_bytes() <= state.disk.most_queued_bytes
+        && (from.is_none() || state.disk.unconfirmed.is_attended)
         && !state.is_stopping;
     // Memory that is full of what is read has no room for what is only written down.
     let forgotten = if may_queue { engine.memory.reserve(write.held_bytes()).ok() } else { None };
     if forgotten.is_some() {
         state.disk.queued_bytes += write.held_bytes();
-        state.disk.writes.push_back(write);
+        match from {
+            Some(source) => state.disk.unconfirmed.push(source, write, Instant::now()),
+            None => state.disk.writes.push_back(write),
+        }
         engine.wake_ticker(&mut state);
     }
     drop(state);
     if forgotten.is_some() {
-        engine.disk_work.notify_one();
+        if from.is_some() { &engine.confirm } else { &engine.disk_work }.notify_one();
     }
     forgotten.is_some()
 }
@@ -367,7 +347,7 @@ pub(super) fn ask(engine: &Engine, key: EntryKey, most_bytes: usize) -> Option<(
 pub(super) fn tell(engine: &Engine, write: &Write, until: Instant) -> bool {
     loop {
         let is_over = engine.lock().is_stopping || Instant::now() >= until;
-        if is_over || push(engine, write.clone()) {
+        if is_over || push(engine, write.clone(), None) {
             return !is_over;
         }
         std::thread::sleep(TURN);

@@ -7,7 +7,8 @@ use crate::dvid::Freshness;
 use crate::metrics::Counter;
 
 use super::disk::{Change, Chore, Disk, EntryKey, Fault, Sought};
-use super::disk_queue::{self, Job, NodeNote, Question, Write};
+use super::disk_jobs::{Job, NodeNote, Question, Write};
+use super::disk_queue;
 use super::engine::Engine;
 use super::kept_node;
 use super::key::BlockKey;
@@ -41,7 +42,7 @@ fn wait_for_job(engine: &Engine, disk: &Disk) -> Option<(Job, u64)> {
             engine.wake_ticker(&mut state);
             return Some(found);
         }
-        if state.is_stopping {
+        if state.is_stopping && state.disk.unconfirmed.is_empty() {
             return None;
         }
         let wake_in = disk_queue::wake_in(&state, now);

@@ -40,6 +40,8 @@ pub(super) struct Engine {
     pub(super) work: Condvar,
     /// There may be something to do for the disk.
     pub(super) disk_work: Condvar,
+    /// There may be something to ask a server about before it is written.
+    pub(super) confirm: Condvar,
     /// There may be something to watch: a deadline, a slow fetch, a retry of a preparation, the end.
     pub(super) watch: Condvar,
     /// Nothing is parked any more, or a thread has ended.
@@ -89,6 +91,7 @@ impl Engine {
             bounds: RwLock::default(),
             work: Condvar::new(),
             disk_work: Condvar::new(),
+            confirm: Condvar::new(),
             watch: Condvar::new(),
             quiet: Condvar::new(),
         }

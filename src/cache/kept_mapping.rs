@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::dvid::{FetchBlocks, Received};
 
 use super::disk::EntryKey;
-use super::disk_queue::{self, Write};
+use super::disk_jobs::Write;
+use super::disk_queue;
 use super::engine::Engine;
 
 /// What the payload of such an entry is; no block has these codes.
@@ -13,6 +14,8 @@ const HEAD: u8 = 64;
 const PART: u8 = 65;
 /// No head or part is longer.
 const MOST_BYTES: usize = 1 << 20;
+/// How long the server may take to say that it is what was mounted.
+const LIMIT: Duration = Duration::from_secs(2);
 /// How long a mapping waits until all of it is queued to be written.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -38,6 +41,10 @@ pub(super) fn keep(engine: &Engine, source: &dyn FetchBlocks) {
     }
     let Some((identity, kept)) = source.keeps() else { return };
     let Some(head) = kept.mapping_head() else { return };
+    // It was had from what bears the name now.
+    if kept.confirm(LIMIT).is_err() {
+        return;
+    }
     let until = Instant::now() + PATIENCE;
     let write = |key, encoding, payload: Vec<u8>| {
         let decoded_bytes = payload.len() as u64;

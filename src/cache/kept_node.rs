@@ -2,7 +2,8 @@
 
 use super::block_cache::BlockCache;
 use super::disk::{Disk, EntryKey, Sought};
-use super::disk_queue::{self, NodeNote};
+use super::disk_jobs::NodeNote;
+use super::disk_queue;
 
 /// What the payload of such an entry is; no block has this code.
 pub(super) const CODE: u8 = 66;

@@ -9,6 +9,7 @@ mod breaker;
 mod claim;
 mod config;
 pub mod disk;
+mod disk_jobs;
 mod disk_queue;
 mod disk_work;
 mod engine;
@@ -30,6 +31,7 @@ mod reads;
 mod tests;
 mod threads;
 mod ticker;
+mod unconfirmed;
 
 pub use block_cache::BlockCache;
 pub use config::{CacheConfig, CacheStatus};

@@ -56,11 +56,14 @@ impl Default for DemoOptions {
 /// Encoded blocks by what was asked for, and how many bytes they are.
 type Remembered = (HashMap<String, Arc<Vec<u8>>>, usize);
 
+/// What one connection of so many is served.
+type OneOf = (Arc<Dataset>, u64);
+
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// What is served now, and what every second connection is served instead. The lock guards the pointers alone.
-    datasets: RwLock<(Arc<Dataset>, Option<Arc<Dataset>>)>,
+    /// What is served now, and what one connection of so many is served instead. The lock guards the pointers alone.
+    datasets: RwLock<(Arc<Dataset>, Option<OneOf>)>,
     token: Mutex<Option<String>>,
     mode: Option<String>,
     started: Instant,
@@ -96,8 +99,8 @@ impl Shared {
     /// What this thread's connection is served.
     pub(super) fn dataset(&self) -> Arc<Dataset> {
         let datasets = self.datasets.read().unwrap_or_else(PoisonError::into_inner);
-        let other = datasets.1.as_ref().filter(|_| !CONNECTION.get().is_multiple_of(2));
-        Arc::clone(other.unwrap_or(&datasets.0))
+        let other = datasets.1.as_ref().filter(|(_, each)| CONNECTION.get() % each == 1);
+        Arc::clone(other.map_or(&datasets.0, |(dataset, _)| dataset))
     }
 
     pub(super) fn mode(&self) -> Option<&str> {
@@ -219,9 +222,10 @@ impl Demo {
         self.shared.datasets.write().unwrap_or_else(PoisonError::into_inner).0 = Arc::new(dataset);
     }
 
-    /// Serves every second connection something else, as a load balancer before two servers does.
-    pub fn set_other_dataset(&self, dataset: Option<Dataset>) {
-        self.shared.datasets.write().unwrap_or_else(PoisonError::into_inner).1 = dataset.map(Arc::new);
+    /// Serves one connection of so many (2 and more) something else, as a load balancer before so many servers does.
+    pub fn set_other_dataset(&self, dataset: Dataset, each: u64) {
+        let other = Some((Arc::new(dataset), each.max(2)));
+        self.shared.datasets.write().unwrap_or_else(PoisonError::into_inner).1 = other;
     }
 
     /// Sets the token that every request must carry from now on.

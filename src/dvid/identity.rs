@@ -48,6 +48,8 @@ pub(super) struct Identity {
     confirmed: Mutex<VecDeque<u64>>,
     /// When it is to be looked after again, in milliseconds after `since`.
     next_look: AtomicU64,
+    /// Counts answers that had to be confirmed.
+    turn: AtomicU64,
     /// The server holds another instance under this name. For good.
     is_replaced: AtomicBool,
     /// The server knew no instance of this name when it was last asked.
@@ -67,6 +69,7 @@ impl Identity {
             suspicion,
             confirmed: Mutex::default(),
             next_look: AtomicU64::new(millis(LOOK_EVERY)),
+            turn: AtomicU64::new(0),
             is_replaced: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
         }
@@ -94,21 +97,21 @@ impl Identity {
         if is_known && !self.is_due() {
             return Ok(());
         }
-        let mut n_new = 0;
+        let (mut n_new, enough) = (0, 2 + self.turn.fetch_add(1, Ordering::Relaxed) % 2);
         for _ in 0..MOST_QUESTIONS {
             let asked_over = self.ask(server)?;
-            n_new += u32::from(asked_over > answered_over);
+            n_new += u64::from(asked_over > answered_over);
             // Which connection a question takes is not ours to choose. A server that closes each after its answer is asked
-            // twice: of two that take turns, both are met.
-            if self.is_confirmed(answered_over) || n_new == 2 {
+            // two and three times in turn: of several that take turns, each is met soon.
+            if self.is_confirmed(answered_over) || n_new == enough {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Asks once. The connection over which the server was found to hold the same instance.
-    fn ask(&self, server: &Server) -> Result<u64, Error> {
+    /// Asks once, and gives the connection over which the server was found to hold the same instance.
+    pub(super) fn ask(&self, server: &Server) -> Result<u64, Error> {
         let suspicions = self.suspicion.0.load(Ordering::Acquire);
         let now = info_at(server, &self.path, &self.name).inspect_err(|error| self.note(error))?;
         if !self.is_same(&now) {

@@ -159,8 +159,18 @@ impl Instance {
         };
         let answer = answer.map_err(|error| self.identity.cause_of(server, error))?;
         self.identity.confirm(server)?;
+        if self.freshness() == Freshness::Forever {
+            self.settled.confirm(server)?;
+        }
         self.settled.look(server);
         Ok(answer)
+    }
+
+    /// Asks whether the server holds what was mounted, and will not change it.
+    pub(super) fn is_still_mounted(&self, server: &Server) -> Result<(), Error> {
+        self.is_trusted()?;
+        self.identity.ask(server)?;
+        self.settled.confirm(server)
     }
 
     /// One request for a box of blocks; the whole answer is decoded before any of it is returned.
@@ -289,6 +299,9 @@ impl FetchBlocks for Instance {
     }
 
     fn is_trusted(&self) -> Result<bool, Error> {
+        if self.versioned {
+            self.settled.is_still()?;
+        }
         self.identity.is_trusted()
     }
 
@@ -308,7 +321,7 @@ impl FetchBlocks for Instance {
     }
 
     fn keeps(&self) -> Option<(&kept::Identity, &dyn KeepBlocks)> {
-        let is_kept = self.freshness() == Freshness::Forever && matches!(self.identity.is_trusted(), Ok(true));
+        let is_kept = self.freshness() == Freshness::Forever && matches!(self.is_trusted(), Ok(true));
         self.kept_as.as_ref().filter(|_| is_kept).map(|identity| (identity, self as &dyn KeepBlocks))
     }
 

@@ -1,5 +1,7 @@
 //! Blocks beyond this process: what tells them from all others, and the form in which they are kept.
 
+use std::time::{Duration, Instant};
+
 use crate::geometry::{BlockBox, Scale};
 
 use super::error::{Error, ErrorKind};
@@ -47,6 +49,12 @@ pub trait KeepBlocks: Send + Sync {
     /// # Errors
     /// The same.
     fn fetch_received(&self, scale: Scale, blocks: BlockBox) -> Result<Vec<(Block, Received)>, Error>;
+
+    /// Asks the server once more, so long at most, whether it holds what was mounted and will not change it.
+    ///
+    /// # Errors
+    /// If it does not, or does not tell.
+    fn confirm(&self, limit: Duration) -> Result<(), Error>;
 
     /// The block that was received in this form, and decoded then.
     ///
@@ -97,6 +105,10 @@ impl KeepBlocks for Instance {
         })?;
         self.compare(Labels::Supervoxels, scale, blocks, found.iter().map(|(block, _)| block))?;
         Ok(found)
+    }
+
+    fn confirm(&self, limit: Duration) -> Result<(), Error> {
+        self.is_still_mounted(&self.server().until(Instant::now() + limit))
     }
 
     fn restore(&self, encoding: u8, payload: &[u8]) -> Result<Block, Error> {

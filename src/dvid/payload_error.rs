@@ -90,16 +90,14 @@ impl PayloadError {
         }
     }
 
-    /// Whether the payload is not of the form that it was taken for, and may be right in another.
+    /// Whether the payload is not of the form that it was taken for, and may be right in another that is as safe.
     pub(super) fn is_of_a_form(&self) -> bool {
         match self {
-            Self::BadLength { .. }
-            | Self::BadGzip(_)
+            Self::BadLength { .. } | Self::BadLz4(_) | Self::BadSnappy(_) | Self::BadJpeg(_) => true,
+            // What begins as a gzip member is one, and came damaged: in another form it would come without a checksum.
+            Self::BadGzip(_)
             | Self::BadCrc
-            | Self::BadLz4(_)
-            | Self::BadSnappy(_)
-            | Self::BadJpeg(_) => true,
-            Self::CutFrame { .. }
+            | Self::CutFrame { .. }
             | Self::BadFrameLength { .. }
             | Self::UnaskedBlock(_)
             | Self::RepeatedBlock(_)
@@ -126,5 +124,17 @@ impl PayloadError {
             Self::BadLabelBlock(_) => "bad_block",
             Self::BadMetadata(_) => "bad_metadata",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_its_own_checksum_refuses_is_not_asked_for_in_a_form_without_one() {
+        assert!(!PayloadError::BadCrc.is_of_a_form());
+        assert!(!PayloadError::BadGzip("damaged or cut").is_of_a_form());
+        assert!(PayloadError::BadLength { got: 3, wanted: 4 }.is_of_a_form());
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::metrics::Counter;
+
 use super::endpoint::encoded;
 use super::error::{Error, ErrorKind};
 use super::fetch_blocks::Freshness;
@@ -12,7 +14,7 @@ use super::http_config::METADATA_LIMIT;
 use super::json::parse_json;
 use super::payload_error::PayloadError;
 use super::repo_info::{NodeInfo, RepoInfo};
-use super::server_info::ServerInfo;
+use super::server_info::{SERVER_INFO, ServerInfo};
 use super::server_time::{now_seconds, unix_seconds};
 
 /// An open node that is read is asked this often whether it was committed.
@@ -31,6 +33,11 @@ pub(super) struct Settled {
     is_locked: AtomicBool,
     /// When to ask again, in milliseconds after `since`.
     next_look: AtomicU64,
+    /// The newest connection when the server was last asked whether it lets committed nodes be written. A server that was
+    /// started again has newer ones.
+    asked_over: AtomicU64,
+    /// It does since the mount: what was given for ever may be other data by now.
+    is_broken: AtomicBool,
 }
 
 impl fmt::Debug for Settled {
@@ -53,6 +60,8 @@ impl Settled {
             is_settled: AtomicBool::new(is_settled(node, server, settle)),
             is_locked: AtomicBool::new(node.locked),
             next_look: AtomicU64::new(millis(pause(node, server, settle))),
+            asked_over: AtomicU64::new(Server::last_connection()),
+            is_broken: AtomicBool::new(false),
         }
     }
 
@@ -67,6 +76,8 @@ impl Settled {
             is_settled: AtomicBool::new(freshness == Freshness::Forever),
             is_locked: AtomicBool::new(true),
             next_look: AtomicU64::new(u64::MAX),
+            asked_over: AtomicU64::new(u64::MAX),
+            is_broken: AtomicBool::new(false),
         }
     }
 
@@ -74,6 +85,34 @@ impl Settled {
     pub(super) fn freshness(&self, versioned: bool) -> Freshness {
         let is_for_ever = versioned && self.is_settled.load(Ordering::Acquire);
         if is_for_ever { Freshness::Forever } else { Freshness::For(self.ttl) }
+    }
+
+    /// # Errors
+    /// If the server was found to let committed nodes be written, which it did not when what is kept was given.
+    pub(super) fn is_still(&self) -> Result<(), Error> {
+        match self.is_broken.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::IdentityChanged, SERVER_INFO)
+                .with_detail("the server lets committed nodes be written since it was started again: mount again")),
+        }
+    }
+
+    /// To be called after each answer that is to be right for ever, before it is believed.
+    ///
+    /// # Errors
+    /// As [`is_still`](Self::is_still), and if the server does not tell.
+    pub(super) fn confirm(&self, server: &Server) -> Result<(), Error> {
+        self.is_still()?;
+        let answered_over = Server::last_connection();
+        if answered_over <= self.asked_over.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if server.server_info()?.writes_committed_nodes() && !self.is_broken.swap(true, Ordering::AcqRel) {
+            server.metrics().happened(Counter::IdentityChanges);
+            tracing::warn!(target: "dvidfs", code = "mutable_server", "this server lets committed nodes be written now: every read fails from now on; mount again, and clear the disk cache if any were");
+        }
+        self.asked_over.fetch_max(answered_over.max(Server::last_connection()), Ordering::AcqRel);
+        self.is_still()
     }
 
     /// To be called with each fetch: asks now and then whether the node was committed, and how long ago.

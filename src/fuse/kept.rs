@@ -4,8 +4,14 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
+use std::time::Duration;
 
 use fuser::{INodeNo, Notifier};
+
+use crate::metrics::{Counter, Metrics};
+
+/// How often it is looked whether other data was found by a fetch that no reader waited for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Which files were opened with leave to keep their pages. What the kernel forgets is forgotten here, so that it is never
 /// longer than the kernel's own table of inodes.
@@ -26,7 +32,12 @@ struct State {
 impl KeptPages {
     /// The kernel may keep pages of this file from now on.
     pub(super) fn opened(&self, ino: u64) {
-        self.lock().inodes.insert(ino);
+        let mut state = self.lock();
+        if state.inodes.is_empty() {
+            // From now on there is something to look after.
+            self.changed.notify_all();
+        }
+        state.inodes.insert(ino);
     }
 
     /// The kernel has forgotten the file, and its pages with it.
@@ -56,13 +67,17 @@ impl KeptPages {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(super) fn start(self: &Arc<Self>, notifier: Notifier) -> io::Result<()> {
+    pub(super) fn start(self: &Arc<Self>, notifier: Notifier, metrics: Arc<Metrics>) -> io::Result<()> {
         let kept = Arc::clone(self);
-        Builder::new().name("drop-pages".into()).spawn(move || kept.work(&notifier)).map(drop)
+        Builder::new().name("drop-pages".into()).spawn(move || kept.work(&notifier, &metrics)).map(drop)
     }
 
-    fn work(&self, notifier: &Notifier) {
-        while let Some(inodes) = self.next() {
+    fn work(&self, notifier: &Notifier, metrics: &Metrics) {
+        let mut known = metrics.get(Counter::IdentityChanges);
+        while let Some(inodes) = self.next(|| {
+            let now = metrics.get(Counter::IdentityChanges);
+            std::mem::replace(&mut known, now) != now
+        }) {
             tracing::debug!(target: "dvidfs", op = "evict", n_files = inodes.len(), "the kernel drops what it keeps");
             for ino in inodes {
                 // One that the kernel does not know any more has no pages.
@@ -71,11 +86,14 @@ impl KeptPages {
         }
     }
 
-    /// Waits for an order; `None` at the end.
-    fn next(&self) -> Option<HashSet<u64>> {
+    /// Waits for an order, or until there is a reason of its own; `None` at the end.
+    fn next(&self, mut has_reason: impl FnMut() -> bool) -> Option<HashSet<u64>> {
         let mut state = self.lock();
-        while !state.is_wanted && !state.is_closed {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        while !state.is_wanted && !state.is_closed && !has_reason() {
+            state = match state.inodes.is_empty() {
+                true => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                false => self.changed.wait_timeout(state, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
         state.is_wanted = false;
         let inodes = std::mem::take(&mut state.inodes);

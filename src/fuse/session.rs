@@ -98,6 +98,7 @@ pub fn mount(
     let NewMount { device, mountpoint } = make_mount(mountpoint, options)?;
     let (parked, stopping) = (Arc::new(ParkedReads::default()), Arc::new(AtomicBool::new(false)));
     let kept = Arc::new(KeptPages::default());
+    let counted = Arc::clone(&metrics);
     let adapter = Adapter {
         tree,
         parked: Arc::clone(&parked),
@@ -116,7 +117,7 @@ pub fn mount(
         let entry = mount_at(&mountpoint)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         let (sender, events) = channel();
         let stopper = Stopper { events: sender.clone(), requests: Arc::default() };
-        kept.start(session.notifier())?;
+        kept.start(session.notifier(), counted)?;
         let kill_poll = Some(parked.start_poll()?);
         let session = Some(start_session(session, sender)?);
         let device_number = entry.device;

@@ -173,7 +173,7 @@ fn of_two_servers_behind_one_address_only_the_mounted_one_is_believed() {
         let mut mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &OPTIONS);
         let all = files(&mounted, "gray");
         let survival = Survival::begin("F9", &mounted);
-        demo.set_other_dataset(Some(other()));
+        demo.set_other_dataset(other(), 2);
         if closes {
             demo.set_faults(vec![Fault::always("", FaultKind::ClosedAfter)]);
         }

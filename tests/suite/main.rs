@@ -29,4 +29,5 @@ mod ro_walk;
 mod semantics;
 mod storm;
 mod support;
+mod swapped;
 mod tables;
