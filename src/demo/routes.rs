@@ -143,3 +143,8 @@ fn cleaned(request: &Request) -> Option<Response> {
     let page = format!("<a href=\"{location}\">Temporary Redirect</a>.\n\n");
     Some(Response::new(307, "text/html; charset=utf-8", page).with("Location", &location))
 }
+
+/// Whether such a request costs time on a real server.
+pub(super) fn is_for_voxels(target: &str) -> bool {
+    ["/raw/", "blocks/", "specificblocks"].iter().any(|endpoint| target.contains(endpoint))
+}

@@ -15,7 +15,7 @@ use super::delivery::{After, send, send_wrongly};
 use super::faults::{Fault, FaultKind, Script};
 use super::http::{Incoming, Request, Response, read_request};
 use super::patience::Patience;
-use super::routes::answer;
+use super::routes::{answer, is_for_voxels};
 
 /// Encoded blocks that are kept, in bytes: what a benchmark reads again should not cost the server anew.
 const MOST_REMEMBERED: usize = 512 << 20;
@@ -224,8 +224,7 @@ impl Demo {
 
     /// Serves one connection of so many (2 and more) something else, as a load balancer before so many servers does.
     pub fn set_other_dataset(&self, dataset: Dataset, each: u64) {
-        let other = Some((Arc::new(dataset), each.max(2)));
-        self.shared.datasets.write().unwrap_or_else(PoisonError::into_inner).1 = other;
+        self.shared.datasets.write().unwrap_or_else(PoisonError::into_inner).1 = Some((Arc::new(dataset), each.max(2)));
     }
 
     /// Sets the token that every request must carry from now on.
@@ -394,8 +393,4 @@ impl Shared {
         }
         send(stream, &response, is_head)
     }
-}
-
-fn is_for_voxels(target: &str) -> bool {
-    ["/raw/", "blocks/", "specificblocks"].iter().any(|endpoint| target.contains(endpoint))
 }
