@@ -125,8 +125,10 @@ impl FixedArray {
         let whole = in_memory(ADDRESS_BYTES);
         let chunks = part.start / whole..part.end.div_ceil(whole);
         let skipped = chunks.start * whole;
-        let address = |nth| (self.first + (chunk + nth as u64) * self.stride).to_le_bytes();
-        let mut bytes: Vec<u8> = chunks.flat_map(address).collect();
+        let mut bytes = Vec::with_capacity(chunks.len() * whole);
+        for nth in chunks {
+            bytes.extend_from_slice(&(self.first + (chunk + nth as u64) * self.stride).to_le_bytes());
+        }
         bytes.truncate(part.end - skipped);
         bytes.drain(..part.start - skipped);
         bytes

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::numbered::{header as first_bytes, image, read, teravoxels, voxel_bytes};
 use super::super::test_support::gray;
-use super::fixed_array::tests::by_address;
+use super::fixed_array::tests::{by_address, hex};
 use super::lookup3::lookup3;
 use super::*;
 use crate::geometry::{Coordinate, VoxelBox};
@@ -181,7 +181,7 @@ fn the_running_example_has_the_messages_that_libhdf5_writes() {
     let expected = S0.map(|(kind, flags, hex)| from_libhdf5(kind, flags, hex));
     assert_eq!(messages(&metadata, links[0].1), expected);
     let root = &messages(&metadata, ROOT)[..3];
-    let link = format!("0100027330{}", links[0].1.to_le_bytes().map(|byte| format!("{byte:02x}")).concat());
+    let link = format!("0100027330{}", hex(&links[0].1.to_le_bytes()));
     assert_eq!(
         root,
         [(0x02, 0, bytes("0000ffffffffffffffffffffffffffffffff")), (0x0a, 1, bytes("0000")), (0x06, 0, bytes(&link))]
@@ -240,7 +240,9 @@ fn types_and_large_chunks_are_those_that_libhdf5_writes() {
         let dims = "04000000000000002c0100000000000007000000000000000800000000000000";
         assert_eq!(found[0], from_libhdf5(0x01, 0, &format!("02040101{dims}{dims}")));
         assert_eq!(found[1], (0x03, 1, bytes(datatype)));
-        let layout = format!("040200050204002c0102000300{itemsize}00030ac202000000000000");
+        // `index_of` finds an index where this address points.
+        let index = hex(&index_of(&metadata, links(&metadata)[0].1).header.to_le_bytes());
+        let layout = format!("040200050204002c0102000300{itemsize}00030a{index}");
         assert_eq!(found[3], (0x08, 0, bytes(&layout)));
         // Attributes of sizes are of the three spatial axes; names and types are of all.
         let ends_with = |at: usize, end: &[u8]| assert!(found[at].2.ends_with(end), "{at}: {:?}", found[at]);
@@ -329,26 +331,21 @@ fn chunks(spec: &ArraySpec, level: usize) -> Vec<u8> {
 /// What stands in the file, by its place: metadata, indexes, and chunks where the indexes have them. All else is 0.
 fn by_place(spec: &ArraySpec, file: &VoxelFile) -> BTreeMap<u64, Vec<u8>> {
     let metadata = first_bytes(file);
-    let mut places = BTreeMap::new();
+    let datasets = links(&metadata);
+    let metadata_end = usize::try_from(index_of(&metadata, datasets[0].1).data_block).unwrap();
+    let mut places = BTreeMap::from([(0, metadata[..metadata_end].to_vec())]);
     let mut end = 0;
-    for (level, (_, dataset)) in links(&metadata).into_iter().enumerate() {
+    for (level, (_, dataset)) in datasets.into_iter().enumerate() {
         let Index { header, page_bits, n_chunks, data_block } = index_of(&metadata, dataset);
         let addresses = addresses(spec, dataset, 0..n_chunks);
         places.insert(data_block, by_address(header, page_bits, &addresses));
         let chunks = chunks(spec, level);
-        let chunk_bytes = chunks.len() / addresses.len();
-        for (&address, chunk) in addresses.iter().zip(chunks.chunks(chunk_bytes)) {
+        for (&address, chunk) in addresses.iter().zip(chunks.chunks(chunks.len() / addresses.len())) {
             assert!(address % 4096 == 0 && end + 63 * 4096 <= address, "{address} behind {end}");
             end = address + chunk.len() as u64;
             places.insert(address, chunk.to_vec());
         }
-        if level == 0 {
-            places.insert(0, metadata.clone());
-        }
     }
-    // The metadata end where the first data block begins.
-    let data_block = *places.keys().nth(1).unwrap();
-    places.entry(0).or_default().truncate(usize::try_from(data_block).unwrap());
     assert_eq!(file.n_bytes(), end);
     places
 }

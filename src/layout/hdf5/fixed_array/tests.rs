@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn hex(bytes: &[u8]) -> String {
+pub(in super::super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
