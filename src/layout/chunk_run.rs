@@ -7,7 +7,7 @@ use crate::geometry::{Coordinate, VoxelBox};
 use crate::voxels::Dtype;
 
 use super::encoding::Encoding;
-use super::file::{Dense, Piece};
+use super::file::{Dense, Piece, in_memory};
 
 /// All chunks of a box of a chunk grid in C order, each whole: little-endian voxels, one channel after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,44 @@ impl ChunkRun {
         let file_box = VoxelBox::from_shape(self.begin + index * self.chunk_shape, self.chunk_shape)?;
         let channels = Channels::One(usize::try_from(channel).ok()?);
         Some(Dense { level: self.level, file_box, dtype: self.dtype, channels, encoding: Encoding::Little })
+    }
+}
+
+/// The chunks of a run with bytes between them that are 0: as many before each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SpacedRun {
+    pub(super) run: ChunkRun,
+    /// Bytes before each chunk.
+    pub(super) gap: u64,
+}
+
+impl SpacedRun {
+    /// From one chunk to the next, or `None` if that is too far to count.
+    pub(super) fn stride(&self) -> Option<u64> {
+        self.run.chunk_bytes()?.checked_add(self.gap)
+    }
+
+    /// Bytes of all, or `None` if they are too many to count.
+    pub(super) fn n_bytes(&self) -> Option<u64> {
+        u64::try_from(self.run.n_chunks.product()).ok()?.checked_mul(self.stride()?)
+    }
+
+    /// What a range of it consists of.
+    pub(super) fn pieces(&self, range: Range<u64>, pieces: &mut Vec<Piece>) {
+        let (Some(stride), Some(chunk_bytes)) = (self.stride().filter(|&n| n > 0), self.run.chunk_bytes()) else {
+            return;
+        };
+        for chunk in range.start / stride..range.end.div_ceil(stride) {
+            let voxels = chunk * stride + self.gap;
+            let (begin, end) = (range.start.max(voxels - self.gap), range.end.min(voxels + chunk_bytes));
+            if begin < voxels {
+                pieces.push(Piece::Bytes(vec![0; in_memory(end.min(voxels) - begin)]));
+            }
+            if voxels < end {
+                let in_run = chunk * chunk_bytes;
+                self.run.pieces(in_run + begin.saturating_sub(voxels)..in_run + end - voxels, pieces);
+            }
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use crate::array::{Channels, VoxelBytes};
 use crate::geometry::VoxelBox;
 use crate::voxels::Dtype;
 
-use super::chunk_run::ChunkRun;
+use super::chunk_run::{ChunkRun, SpacedRun};
 use super::encoding::Encoding;
+use super::hdf5::FixedArray;
 use super::idat::{ChecksPiece, Idat};
 use super::shard::ShardIndex;
 use super::stored_blocks::StoredBlocks;
@@ -33,6 +34,10 @@ pub(super) enum Section {
     Dense(Dense),
     /// Dense boxes of one shape, in the order of a grid.
     Chunks(ChunkRun),
+    /// The same with a gap before each.
+    Spaced(SpacedRun),
+    /// Where the chunks of a level stand in an HDF5 file.
+    FixedArray(FixedArray),
     /// Where the chunks of a Zarr shard stand.
     ShardIndex(ShardIndex),
     /// The data of a PNG picture.
@@ -126,6 +131,8 @@ impl Section {
             Self::Fill(_, n) => Some(*n),
             Self::Dense(dense) => dense.n_bytes(),
             Self::Chunks(chunks) => chunks.n_bytes(),
+            Self::Spaced(chunks) => chunks.n_bytes(),
+            Self::FixedArray(index) => Some(index.n_bytes()),
             Self::ShardIndex(index) => Some(index.n_bytes()),
             Self::Idat(idat) => Some(idat.n_bytes()),
         }
@@ -140,6 +147,8 @@ impl Section {
             Self::Fill(byte, _) => pieces.push(Piece::Bytes(vec![*byte; in_memory(range.end - range.start)])),
             Self::Dense(dense) => pieces.push(dense.piece(range)),
             Self::Chunks(chunks) => chunks.pieces(range, pieces),
+            Self::Spaced(chunks) => chunks.pieces(range, pieces),
+            Self::FixedArray(index) => pieces.push(Piece::Bytes(index.bytes(range))),
             Self::ShardIndex(index) => pieces.push(Piece::Bytes(index.bytes(range))),
             Self::Idat(idat) => idat.pieces(range, pieces),
         }

@@ -77,7 +77,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for array in &arrays {
         for kind in 0..8_u8 {
-            for start in [0_u64, 1 << 10, 0x3_1234] {
+            for start in [0_u64, 1 << 10, 0x3_1234, 0x3_fe00] {
                 let range = [&start.to_le_bytes()[..], &[0xff, 3, 100, 0, 0x20, 2]].concat();
                 seeds.push([&array[..], &[kind], &[kind, 0], &[kind; 8], &range].concat());
             }

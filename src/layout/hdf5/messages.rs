@@ -33,8 +33,10 @@ pub(super) struct Chunked<'a> {
     pub(super) shape: &'a [u64],
     /// Bytes of one value.
     pub(super) itemsize: u64,
-    /// Where the first chunk stands; the others follow in C order.
-    pub(super) address: u64,
+    /// Addresses of a page of the index, as a power of two.
+    pub(super) page_bits: u8,
+    /// Where the header of the index stands.
+    pub(super) index: u64,
 }
 
 /// `superblock` of version 3: the first 48 bytes of the file.
@@ -192,9 +194,9 @@ fn numbers(class: [u8; 4], n_bytes: u8, float: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Layout of version 4: chunks with an implicit index.
+/// Layout of version 4: chunks that a Fixed Array tells the places of.
 fn layout(chunked: Chunked<'_>) -> Vec<u8> {
-    let Chunked { shape, itemsize, address } = chunked;
+    let Chunked { shape, itemsize, page_bits, index } = chunked;
     let dims = || shape.iter().copied().chain([itemsize]);
     let rank = u8::try_from(shape.len() + 1).expect("arrays have three or four axes");
     let width = dims().map(n_bytes_of).max().unwrap_or(1);
@@ -203,8 +205,8 @@ fn layout(chunked: Chunked<'_>) -> Vec<u8> {
     for n in dims() {
         bytes.extend(&n.to_le_bytes()[..width]);
     }
-    bytes.push(2);
-    bytes.extend(address.to_le_bytes());
+    bytes.extend([3, page_bits]);
+    bytes.extend(index.to_le_bytes());
     bytes
 }
 

@@ -1,9 +1,13 @@
 //! The header against what libhdf5 2.0.0 writes for the same datasets, and the chunks against a loop over voxels.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use proptest::prelude::*;
 
 use super::super::numbered::{header as first_bytes, image, read, teravoxels, voxel_bytes};
 use super::super::test_support::gray;
+use super::fixed_array::tests::{by_address, hex};
 use super::lookup3::lookup3;
 use super::*;
 use crate::geometry::{Coordinate, VoxelBox};
@@ -42,10 +46,37 @@ fn links(file: &[u8]) -> Vec<(String, u64)> {
     messages(file, ROOT).into_iter().filter_map(link).collect()
 }
 
-/// Where the chunks of a dataset begin, as the last 8 bytes of its layout tell.
-fn chunks_at(messages: &[Message]) -> u64 {
+/// The index of a dataset, as its header tells it.
+struct Index {
+    header: u64,
+    page_bits: u8,
+    n_chunks: u64,
+    data_block: u64,
+}
+
+/// The index that the layout of a dataset names, once its checksum is right.
+fn index_of(file: &[u8], dataset: u64) -> Index {
+    let messages = messages(file, dataset);
     let (_, _, layout) = messages.iter().find(|(kind, ..)| *kind == 0x08).unwrap();
-    number(&layout[layout.len() - 8..])
+    let header = number(&layout[layout.len() - 8..]);
+    let found = &file[usize::try_from(header).unwrap()..][..28];
+    assert_eq!(&found[..7], b"FAHD\0\0\x08");
+    assert_eq!(number(&found[24..]), u64::from(lookup3(&found[..24])));
+    assert_eq!(found[7], layout[layout.len() - 9]);
+    Index { header, page_bits: found[7], n_chunks: number(&found[8..16]), data_block: number(&found[16..24]) }
+}
+
+/// Where chunks of a dataset stand.
+fn addresses(spec: &ArraySpec, dataset: u64, chunks: Range<u64>) -> Vec<u64> {
+    let file = file(spec).unwrap();
+    let Index { page_bits, n_chunks, data_block, .. } = index_of(&first_bytes(&file), dataset);
+    let n_pages = n_chunks.div_ceil(1 << page_bits);
+    let begin = data_block + 14 + if n_pages > 1 { n_pages.div_ceil(8) + 4 } else { 0 };
+    let address = |chunk| {
+        let at = begin + chunk * 8 + (chunk >> page_bits) * 4;
+        number(&read(&file, spec, at..at + 8))
+    };
+    chunks.map(address).collect()
 }
 
 fn metadata(spec: &ArraySpec) -> Vec<u8> {
@@ -103,7 +134,7 @@ const S0: [(u8, u8, &str); 12] = [
     ),
     (0x03, 1, "100000000100000000000800"),
     (0x05, 1, "0305"),
-    (0x08, 0, "040200040140404001020010000000000000"),
+    (0x08, 0, "040200040140404001030a7209000000000000"),
     (0x15, 4, "0000ffffffffffffffffffffffffffffffff"),
     (
         0x0c,
@@ -150,7 +181,7 @@ fn the_running_example_has_the_messages_that_libhdf5_writes() {
     let expected = S0.map(|(kind, flags, hex)| from_libhdf5(kind, flags, hex));
     assert_eq!(messages(&metadata, links[0].1), expected);
     let root = &messages(&metadata, ROOT)[..3];
-    let link = format!("0100027330{}", links[0].1.to_le_bytes().map(|byte| format!("{byte:02x}")).concat());
+    let link = format!("0100027330{}", hex(&links[0].1.to_le_bytes()));
     assert_eq!(
         root,
         [(0x02, 0, bytes("0000ffffffffffffffffffffffffffffffff")), (0x0a, 1, bytes("0000")), (0x06, 0, bytes(&link))]
@@ -170,13 +201,25 @@ fn chunks_follow_level_by_level_from_pages_on() {
     let metadata = metadata(&spec);
     // Chunks of each level, over shapes (280, 1136, 648), (140, 568, 324), (70, 284, 162) and (35, 142, 81).
     let n_chunks = [5 * 18 * 11, 3 * 9 * 6, 2 * 5 * 3, 3 * 2];
-    let mut at = 4096;
-    for ((_, header), n) in links(&metadata).into_iter().zip(n_chunks) {
-        assert_eq!(chunks_at(&messages(&metadata, header)), at);
-        at += n << 18;
+    // Headers and indexes have three pages, the gap before the first chunk 63.
+    let mut at = (3 + 63) * 4096;
+    for ((_, dataset), n) in links(&metadata).into_iter().zip(n_chunks) {
+        assert_eq!(index_of(&metadata, dataset).n_chunks, n);
+        let expected: Vec<_> = (0..n).map(|chunk| at + chunk * (64 + 63) * 4096).collect();
+        assert_eq!(addresses(&spec, dataset, 0..n), expected);
+        at += n * (64 + 63) * 4096;
     }
-    assert_eq!(file(&spec).unwrap().n_bytes(), at);
-    assert_eq!(number(&metadata[28..36]), at);
+    let end = at - 63 * 4096;
+    assert_eq!(file(&spec).unwrap().n_bytes(), end);
+    assert_eq!(number(&metadata[28..36]), end);
+}
+
+#[test]
+fn a_gap_is_as_long_as_the_kernel_reads_on() {
+    //                      of labels   read at once       larger than the read-ahead of root
+    for (n_bytes, pages) in [(1 << 21, 63), (4 << 20, 63), ((4 << 20) + 1, 2047), (8 << 20, 2047), (1, 63)] {
+        assert_eq!(gap(n_bytes), pages * 4096, "{n_bytes}");
+    }
 }
 
 #[test]
@@ -197,7 +240,9 @@ fn types_and_large_chunks_are_those_that_libhdf5_writes() {
         let dims = "04000000000000002c0100000000000007000000000000000800000000000000";
         assert_eq!(found[0], from_libhdf5(0x01, 0, &format!("02040101{dims}{dims}")));
         assert_eq!(found[1], (0x03, 1, bytes(datatype)));
-        let layout = format!("040200050204002c0102000300{itemsize}00020010000000000000");
+        // `index_of` finds an index where this address points.
+        let index = hex(&index_of(&metadata, links(&metadata)[0].1).header.to_le_bytes());
+        let layout = format!("040200050204002c0102000300{itemsize}00030a{index}");
         assert_eq!(found[3], (0x08, 0, bytes(&layout)));
         // Attributes of sizes are of the three spatial axes; names and types are of all.
         let ends_with = |at: usize, end: &[u8]| assert!(found[at].2.ends_with(end), "{at}: {:?}", found[at]);
@@ -224,9 +269,20 @@ fn sizes_that_are_no_whole_nanometers_are_written_in_picometers() {
 fn a_volume_of_58_teravoxels_keeps_its_voxels_away_from_its_header() {
     let spec = teravoxels();
     let metadata = metadata(&spec);
-    let at: Vec<_> = links(&metadata).iter().map(|(_, header)| chunks_at(&messages(&metadata, *header))).collect();
-    assert_eq!((at.len(), at[0], at[1]), (8, 8 << 20, (8 << 20) + 468 * 622 * 766 * (64 * 64 * 64)));
-    assert_eq!(file(&spec).unwrap().n_bytes(), 66_810_699_849_728 + (8 << 20) - 8192);
+    let links = links(&metadata);
+    let ends = |dataset| {
+        let n = index_of(&metadata, dataset).n_chunks;
+        [addresses(&spec, dataset, 0..1)[0], addresses(&spec, dataset, n - 1..n)[0]]
+    };
+    let stride = (64 + 63) * 4096;
+    // The chunks of all levels, each one's address and one checksum for 1024 of them.
+    let n_chunks = 254_862_594;
+    let [first, last] = ends(links[0].1);
+    let index_bytes = first - (8 << 20) - 63 * 4096;
+    assert!((n_chunks * 8..n_chunks * 8 + (1 << 21)).contains(&index_bytes), "{index_bytes}");
+    assert_eq!((links.len(), last - first), (8, (468 * 622 * 766 - 1) * stride));
+    assert_eq!(ends(links[1].1)[0], last + stride);
+    assert_eq!(ends(links[7].1)[1] + (1 << 18), file(&spec).unwrap().n_bytes());
 }
 
 #[test]
@@ -236,8 +292,8 @@ fn twenty_levels_stand_in_one_file() {
     let metadata = first_bytes(&file);
     let links = links(&metadata);
     assert_eq!((links.len(), links[19].0.as_str()), (20, "s19"));
-    let last = chunks_at(&messages(&metadata, links[19].1));
     // One voxel is left, in one chunk.
+    let last = addresses(&spec, links[19].1, 0..1)[0];
     assert_eq!(last + 8 * (1 << 18), file.n_bytes());
 }
 
@@ -246,11 +302,10 @@ fn what_hdf5_cannot_hold_is_left_out() {
     let mut spec = gray();
     spec.levels[2].chunk_shape = Coordinate::new(1 << 10, 1 << 11, 1 << 11);
     assert_eq!(file(&spec), Err(LeftOut::LargeChunk(4)));
-    // Only the padding of the last chunks makes it too large.
-    let end = [1 << 21, 1 << 21, (1 << 21) - 1];
-    let mut spec = image(Dtype::Uint8, 1, [0; 3], end);
+    // The gaps alone make it too large: the voxels are half of what a file can hold.
+    let mut spec = image(Dtype::Uint8, 1, [0; 3], [1 << 21, 1 << 21, (1 << 20) + (1 << 14)]);
     assert_eq!(file(&spec), Err(LeftOut::TooLarge));
-    spec.levels[0].shape = spec.levels[0].shape - Coordinate::new(0, 0, 64);
+    spec.levels[0].shape = Coordinate::new(1 << 21, 1 << 21, 1 << 20);
     assert!(file(&spec).is_ok());
     spec.levels[0].origin = Coordinate::new(i64::MIN >> 1, 0, 0);
     assert_eq!(file(&spec), Err(LeftOut::FarOffset));
@@ -273,26 +328,50 @@ fn chunks(spec: &ArraySpec, level: usize) -> Vec<u8> {
     bytes
 }
 
-/// The whole file: its metadata, and chunks where the metadata have them.
-fn whole(spec: &ArraySpec) -> Vec<u8> {
-    let mut whole = metadata(spec);
-    for (level, (_, header)) in links(&whole).into_iter().enumerate() {
-        let at = usize::try_from(chunks_at(&messages(&whole, header))).unwrap();
-        assert_eq!(at % 4096, 0);
-        whole.resize(at, 0);
-        whole.extend(chunks(spec, level));
+/// What stands in the file, by its place: metadata, indexes, and chunks where the indexes have them. All else is 0.
+fn by_place(spec: &ArraySpec, file: &VoxelFile) -> BTreeMap<u64, Vec<u8>> {
+    let metadata = first_bytes(file);
+    let datasets = links(&metadata);
+    let metadata_end = usize::try_from(index_of(&metadata, datasets[0].1).data_block).unwrap();
+    let mut places = BTreeMap::from([(0, metadata[..metadata_end].to_vec())]);
+    let mut end = 0;
+    for (level, (_, dataset)) in datasets.into_iter().enumerate() {
+        let Index { header, page_bits, n_chunks, data_block } = index_of(&metadata, dataset);
+        let addresses = addresses(spec, dataset, 0..n_chunks);
+        places.insert(data_block, by_address(header, page_bits, &addresses));
+        let chunks = chunks(spec, level);
+        for (&address, chunk) in addresses.iter().zip(chunks.chunks(chunks.len() / addresses.len())) {
+            assert!(address % 4096 == 0 && end + 63 * 4096 <= address, "{address} behind {end}");
+            end = address + chunk.len() as u64;
+            places.insert(address, chunk.to_vec());
+        }
     }
-    whole
+    assert_eq!(file.n_bytes(), end);
+    places
+}
+
+/// A range of what stands there.
+fn part(places: &BTreeMap<u64, Vec<u8>>, range: Range<u64>) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap()];
+    for (&begin, held) in places {
+        for (at, &byte) in
+            (begin..).zip(held).skip_while(|(at, _)| *at < range.start).take_while(|(at, _)| *at < range.end)
+        {
+            bytes[usize::try_from(at - range.start).unwrap()] = byte;
+        }
+    }
+    bytes
 }
 
 proptest! {
     #[test]
-    fn any_range_is_the_same_part_of_all_chunks_in_order(
+    fn any_range_is_metadata_index_gap_and_all_chunks_in_order(
         dtype in prop::sample::select(vec![Dtype::Uint8, Dtype::Uint16, Dtype::Uint64]),
         channels in prop::option::of(Just(4)),
         chunk in prop::array::uniform3(1_i64..6),
         size in prop::array::uniform3(1_i64..14),
-        parts in prop::collection::vec((0.0..1.0, 0_u64..9000), 8),
+        parts in prop::collection::vec((any::<prop::sample::Index>(), 0_u64..9000, 0_u64..9000), 6),
+        long in (any::<prop::sample::Index>(), 0_u64..600_000),
     ) {
         let mut spec = image(dtype, 3, [-3, 0, 2], [size[0] - 3, size[1], size[2] + 2]);
         spec.channels = channels;
@@ -302,14 +381,16 @@ proptest! {
             level.origin = Coordinate::new(-3, 0, 2);
             level.shape = Coordinate::from(size).div_ceil(Coordinate::splat(1 << at));
         }
-        let (file, whole) = (file(&spec).unwrap(), whole(&spec));
-        prop_assert_eq!(file.n_bytes(), whole.len() as u64);
-        for (begin, n) in parts {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-            let begin = (begin * whole.len() as f64) as u64;
-            let range = begin..begin + n;
-            let [from, to] = [range.start, range.end].map(|at| usize::try_from(at).unwrap().min(whole.len()));
-            prop_assert_eq!(read(&file, &spec, range), &whole[from..to]);
+        let file = file(&spec).unwrap();
+        let places = by_place(&spec, &file);
+        let begins: Vec<_> = places.keys().collect();
+        // From a little before something to a little behind it; and once over several chunks.
+        for (nth, before, n) in parts.into_iter().chain([(long.0, 4096, long.1)]) {
+            let begin = nth.get(&begins).saturating_sub(before / 2);
+            let range = begin..(begin + n).min(file.n_bytes());
+            prop_assert_eq!(read(&file, &spec, range.clone()), part(&places, range));
         }
+        let end = file.n_bytes();
+        prop_assert_eq!(read(&file, &spec, end - 1..end + 9), part(&places, end - 1..end));
     }
 }

@@ -258,9 +258,9 @@ fn files_of_whole_levels_read_to_their_end_and_large_ones_are_named_in_attrs() {
         let file = read_all(&fs, find(&fs, &format!("gray/flat/s1.{name}")).unwrap().ino, 5000);
         assert_eq!(file[4096..], expected);
     }
-    // 2 * 3 * 3 chunks of the first level and 1 * 2 * 2 of the second, each whole.
+    // 2 * 3 * 3 chunks of the first level and 1 * 2 * 2 of the second, each whole and behind a gap of 252 KiB.
     let h5 = find(&fs, "gray/volume.h5").unwrap();
-    assert_eq!(h5.size, 4096 + (2 * 3 * 3 + 2 * 2) * (1 << 18));
+    assert_eq!(h5.size, 4096 + (2 * 3 * 3 + 2 * 2) * ((252 << 10) + (1 << 18)));
     let whole = read_all(&fs, h5.ino, 99_991);
     assert_eq!(whole.len() as u64, h5.size);
     // The last chunk of the last level begins at (0, 64, 0) of it.
