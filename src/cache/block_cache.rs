@@ -1,10 +1,8 @@
 //! The face of the cache.
 
 use std::io;
-use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::dvid::{FetchBlocks, Freshness};
 use crate::geometry::{BlockBox, BlockIndex, Coordinate, Scale};
@@ -14,6 +12,8 @@ use super::config::{CacheConfig, CacheStatus};
 use super::disk::{Disk, DiskStatus};
 use super::engine::{Engine, abandoned};
 use super::key::{BlockRequest, Blocks, FetchError, SourceId, Then};
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Instant, Mutex, has_ended, mpsc};
 use super::{disk_queue, disk_work, pool, reads, threads, ticker, unconfirmed};
 
 /// How long the end of a cache waits for a fetch that hangs.
@@ -100,7 +100,7 @@ impl BlockCache {
     /// # Errors
     /// If a block could not be had before patience ended, or can never be had.
     pub fn get_many_blocking(&self, request: BlockRequest) -> Result<Blocks, FetchError> {
-        let (sender, receiver) = sync_channel(1);
+        let (sender, receiver) = mpsc::sync_channel(1);
         let scale = request.scale;
         let block = request.blocks.first().copied().unwrap_or(BlockIndex(Coordinate::ZERO));
         let since = Instant::now();
@@ -137,14 +137,14 @@ impl BlockCache {
             engine.answer_error(read, error);
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let own = std::thread::current().id();
+        let own = thread::current().id();
         let n_own = usize::from(threads.iter().any(|thread| thread.thread().id() == own));
         let have_ended = threads::wait_for_end(engine, n_own, LONGEST_END);
         if !have_ended {
             tracing::warn!(code = "fetch_left_behind", "a fetch did not end in time");
         }
         for thread in threads {
-            if thread.thread().id() != own && (have_ended || thread.is_finished()) {
+            if thread.thread().id() != own && (have_ended || has_ended(&thread)) {
                 // Its panic, if any, was counted where it happened.
                 drop(thread.join());
             }

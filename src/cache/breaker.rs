@@ -1,8 +1,10 @@
 //! A server that does not answer is asked by one fetch at a time, until it does. Pure: time is an argument.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dvid::ErrorKind;
+
+use super::sync::Instant;
 
 /// Time between two attempts to reach a server that is away: below two a second, retries of a connection included.
 const PROBE_INTERVAL: Duration = Duration::from_millis(700);

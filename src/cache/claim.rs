@@ -1,7 +1,7 @@
 //! The duty of a fetch thread towards the blocks that it fetches: each lands or fails, whatever happens.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dvid::{Block, Decision, Error, ErrorKind, Freshness, Received, decide, jitter};
 use crate::metrics::Counter;
@@ -10,6 +10,7 @@ use super::breaker::is_away;
 use super::engine::{Engine, State, abandoned};
 use super::key::BlockKey;
 use super::read::{Failed, Source};
+use super::sync::Instant;
 use super::{disk_queue, landing, reads};
 
 /// The blocks that one request asks for. Those that neither landed nor failed when it is dropped, fail.

@@ -1,12 +1,11 @@
 //! What a thread of the disk can be told to do.
 
-use std::sync::mpsc::SyncSender;
-
 use crate::dvid::Received;
 
 use super::disk::{Chore, EntryKey};
 use super::key::BlockKey;
 use super::memory::Forgotten;
+use super::sync::mpsc;
 
 /// What a write costs beside its payload: its key, and its place in the queue.
 const WRITE_BYTES: usize = 512;
@@ -49,5 +48,5 @@ pub(super) struct Question {
     pub(super) key: EntryKey,
     pub(super) most_bytes: usize,
     /// The code of its encoding, and its payload.
-    pub(super) answer: SyncSender<(u8, Vec<u8>)>,
+    pub(super) answer: mpsc::SyncSender<(u8, Vec<u8>)>,
 }

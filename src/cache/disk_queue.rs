@@ -1,8 +1,7 @@
 //! What the disk is to do, and what it is doing: under the lock of the engine, so without any I/O.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dvid::{Freshness, Received, View};
 use crate::metrics::Counter;
@@ -14,6 +13,7 @@ use super::flight::First;
 use super::key::{BlockKey, SourceId};
 use super::queue::DiskPlace;
 use super::read::Source;
+use super::sync::{Instant, mpsc, thread};
 use super::unconfirmed::Unconfirmed;
 
 /// Blocks that are looked for at a time.
@@ -331,7 +331,7 @@ pub(super) fn keep_node(engine: &Engine, node: NodeNote) {
 /// Gets an entry that is no block, within the time in which a disk is not late. Not for threads that must not wait.
 pub(super) fn ask(engine: &Engine, key: EntryKey, most_bytes: usize) -> Option<(u8, Vec<u8>)> {
     let late = engine.disk.as_ref()?.config().times.late;
-    let (answer, answered) = sync_channel(1);
+    let (answer, answered) = mpsc::sync_channel(1);
     let mut state = engine.lock();
     if state.is_stopping || state.disk.is_late() || !state.disk.health.may_read(Instant::now()) {
         return None;
@@ -350,7 +350,7 @@ pub(super) fn tell(engine: &Engine, write: &Write, until: Instant) -> bool {
         if is_over || push(engine, write.clone(), None) {
             return !is_over;
         }
-        std::thread::sleep(TURN);
+        thread::sleep(TURN);
     }
 }
 

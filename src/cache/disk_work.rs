@@ -1,7 +1,6 @@
 //! The threads of the disk: at most four, so that a disk that hangs takes no others.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::dvid::Freshness;
 use crate::metrics::Counter;
@@ -15,6 +14,7 @@ use super::key::BlockKey;
 use super::landing;
 use super::memory::Forgotten;
 use super::read::Source;
+use super::sync::Instant;
 
 /// Threads that wait for the disk.
 pub(super) const N_THREADS: usize = 4;

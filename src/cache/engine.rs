@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::dvid::{Error, ErrorKind, FetchBlocks};
 use crate::geometry::{BlockBox, Scale};
@@ -22,6 +22,7 @@ use super::key::{BlockKey, FetchError, SourceId};
 use super::memory::Memory;
 use super::prefetch::Prefetcher;
 use super::read::{Failed, Read, Source};
+use super::sync::{Condvar, Instant, Mutex, MutexGuard, RwLock};
 
 /// What the threads of a cache share.
 pub(super) struct Engine {

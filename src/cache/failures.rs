@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::dvid::Error;
+
+use super::sync::Instant;
 
 /// What failed for good, why, and after how many attempts.
 pub(super) struct Failures<K> {

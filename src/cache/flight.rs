@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dvid::{Attempts, Error, ErrorKind, View};
 use crate::voxels::Volume;
@@ -14,6 +14,7 @@ use super::failures::Failures;
 use super::key::{BlockKey, FetchError, SourceId};
 use super::queue::{DiskPlace, Place, Queue};
 use super::read::{Failed, Read};
+use super::sync::Instant;
 
 /// A parked read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

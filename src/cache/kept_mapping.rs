@@ -1,6 +1,6 @@
 //! A mapping of bodies is kept on disk as soon as it has passed the gate, so that its price is paid once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dvid::{FetchBlocks, Received};
 
@@ -8,6 +8,7 @@ use super::disk::EntryKey;
 use super::disk_jobs::Write;
 use super::disk_queue;
 use super::engine::Engine;
+use super::sync::Instant;
 
 /// What the payload of such an entry is; no block has these codes.
 const HEAD: u8 = 64;

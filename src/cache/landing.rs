@@ -1,7 +1,6 @@
 //! A block has come, from wherever: memory has it first, then all who wait for it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::dvid::{Block, View};
 use crate::metrics::Counter;
@@ -11,6 +10,7 @@ use super::engine::Engine;
 use super::key::BlockKey;
 use super::read::Source;
 use super::reads;
+use super::sync::Instant;
 
 /// Hands a block to memory, and then to those who wait for it.
 pub(super) fn land(engine: &Arc<Engine>, source: &Source, key: BlockKey, block: &Block, expires: Option<Instant>) {

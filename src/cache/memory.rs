@@ -3,8 +3,7 @@
 //! The stored tier keeps blocks as they were fetched, the decoded tier volumes that had to be decoded from them.
 //! Volumes that a parked read holds too cannot be freed by forgetting them: they stay, and stay counted.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
 
 use lru::LruCache;
 
@@ -13,6 +12,7 @@ use crate::metrics::{Counter, Metrics};
 use crate::voxels::Volume;
 
 use super::key::{BlockKey, SourceId};
+use super::sync::{Instant, Mutex, MutexGuard};
 
 /// What an entry costs beside its voxels: key, links and its place in the table, rounded up.
 pub(super) const ENTRY_BYTES: usize = 192;

@@ -27,6 +27,9 @@ mod queue;
 mod read;
 mod reader;
 mod reads;
+#[cfg(all(test, shuttle))]
+mod schedules;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod threads;

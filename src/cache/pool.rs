@@ -1,7 +1,7 @@
 //! Fetch threads: which request goes to the server next, and what becomes of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dvid::{Block, Error, ErrorKind, Received, View};
 use crate::geometry::BlockBox;
@@ -15,6 +15,7 @@ use super::memory::Forgotten;
 use super::queue::full_box;
 use super::read::Source;
 use super::reads::window_of;
+use super::sync::Instant;
 
 /// Larger slabs would wait for a mutex that all requests of a DVID server share.
 const MOST_VOXELS: u128 = 256 * 256 * 256;

@@ -1,7 +1,7 @@
 //! Making a view ready: one thread for each view that is waited for, none otherwise.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dvid::{Decision, Error, ErrorKind, FetchBlocks, View, decide, jitter};
 
@@ -11,12 +11,23 @@ use super::engine::{Engine, State};
 use super::kept_mapping;
 use super::key::SourceId;
 use super::reads;
+use super::sync::{Instant, MutexGuard};
 use super::threads;
 
 /// Starts to make a view ready. Its downloads may take minutes, so they use no thread of the pool.
 pub(super) fn start(engine: &Arc<Engine>, id: SourceId, view: View, source: &Arc<dyn FetchBlocks>) {
     let (worker, source) = (Arc::clone(engine), Arc::clone(source));
-    let started = threads::spawn(engine, "prepare", move || prepare(&worker, id, view, &*source));
+    let work = move || {
+        // A panic of ours costs this attempt: nobody is stranded, and the next read has the view made ready anew.
+        let ended = worker.guarded("prepare", || {
+            prepare(&worker, id, view, &*source);
+            Ok(())
+        });
+        if let Err(error) = ended {
+            give_up(&worker, (id, view), &Arc::new(error));
+        }
+    };
+    let started = threads::spawn(engine, "prepare", work);
     if let Err(error) = started {
         let error = Error::new(ErrorKind::Abandoned, "mapping").with_source(error);
         give_up(engine, (id, view), &Arc::new(error));
@@ -93,7 +104,7 @@ fn wait_for_server(engine: &Engine) -> bool {
 }
 
 /// Sleeps until then, or until the cache shuts down or the server is back.
-fn sleep(engine: &Engine, mut state: std::sync::MutexGuard<'_, State>, until: Instant) {
+fn sleep(engine: &Engine, mut state: MutexGuard<'_, State>, until: Instant) {
     let was_away = state.breaker.next_probe().is_some();
     loop {
         let left = until.saturating_duration_since(Instant::now());

@@ -1,11 +1,11 @@
 //! Which blocks are asked for next, and which of them in one request. Pure.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use crate::geometry::{BlockBox, BlockIndex, Coordinate, VoxelBox};
 
 use super::key::BlockKey;
+use super::sync::Instant;
 
 /// Where a block stands in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! A read on its way: what it wants, what it has, and whom it answers.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::dvid::{BlockForm, Error, FetchBlocks, Freshness, View};
 use crate::voxels::Volume;
 
 use super::key::{BlockKey, BlockRequest, FetchError, Then};
 use super::reader::Reader;
+use super::sync::Instant;
 
 /// A source of blocks with what never changes about it.
 #[derive(Clone, Debug)]

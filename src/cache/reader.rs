@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+
+use super::sync::{AtomicBool, thread_local};
 
 /// A reader that can be killed. What it waited for is not asked for any more, unless others want it too.
 ///
@@ -34,16 +36,16 @@ impl Reader {
         struct Restore(Option<Reader>);
         impl Drop for Restore {
             fn drop(&mut self) {
-                CURRENT.set(self.0.take());
+                CURRENT.with(|current| current.replace(self.0.take()));
             }
         }
-        let _restore = Restore(CURRENT.replace(Some(self.clone())));
+        let _restore = Restore(CURRENT.with(|current| current.replace(Some(self.clone()))));
         begin()
     }
 
     /// The reader for whom this thread begins reads, if there is one.
     #[must_use]
     pub fn current() -> Option<Self> {
-        CURRENT.with_borrow(Clone::clone)
+        CURRENT.with(|current| current.borrow().clone())
     }
 }

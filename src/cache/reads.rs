@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dvid::{Block, Error, View};
 use crate::geometry::{BlockIndex, Coordinate};
@@ -17,6 +17,7 @@ use super::prefetch::Window;
 use super::prepare;
 use super::read::{Read, Source};
 use super::reader::Reader;
+use super::sync::Instant;
 
 /// Which thread is at work: one that is not ours is only ever used for a read that finds everything in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::engine::Engine;
+use super::sync::Instant;
+use super::sync::thread::{Builder, JoinHandle};
 
 /// Counts a thread until it ends, by whatever way.
 struct Counted(Arc<Engine>);

@@ -1,10 +1,11 @@
 //! What only time brings about: patience that ends, and fetches that have become slow.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::disk_queue;
 use super::engine::{Engine, State};
+use super::sync::Instant;
 
 /// How often deadlines are looked at: four times within the 0.2 s that a read may be late.
 const TICK: Duration = Duration::from_millis(50);

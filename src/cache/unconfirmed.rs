@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dvid::{Error, ErrorKind};
 use crate::metrics::Counter;
@@ -11,6 +11,7 @@ use crate::metrics::Counter;
 use super::disk_jobs::Write;
 use super::engine::Engine;
 use super::key::SourceId;
+use super::sync::Instant;
 
 /// Questions lie so far apart, so that one covers what came meanwhile, if there is room for it.
 const PAUSE: Duration = Duration::from_millis(20);

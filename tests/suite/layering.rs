@@ -195,8 +195,8 @@ fn span_end(chars: &[char], at: usize) -> Option<usize> {
     }
 }
 
-/// What marks code that is in no program: tests, and the bodies of fuzz targets.
-const TEST_MARKS: [&str; 2] = ["#[cfg(test)]", "#[cfg(any(test, fuzzing))]"];
+/// What marks code that is in no program: tests, those of schedules, and the bodies of fuzz targets.
+const TEST_MARKS: [&str; 3] = ["#[cfg(test)]", "#[cfg(all(test, shuttle))]", "#[cfg(any(test, fuzzing))]"];
 
 /// The code without modules that are marked so. Their line breaks go, too: tests beside the code are not counted.
 fn without_tests(code: &str) -> String {

@@ -1,7 +1,9 @@
 //! Whether the disk may be used: one that fails or hangs is left alone for a while. Pure: time is an argument.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::super::sync::Instant;
 
 /// How many failures within [`Times::window`] are too many.
 const TOO_MANY_FAILURES: usize = 3;

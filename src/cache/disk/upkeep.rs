@@ -1,6 +1,8 @@
 //! What is to be done about the disk when nobody waits: counting what it holds, making room. Pure.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::super::sync::Instant;
 
 /// Between two looks at one shard.
 const SAMPLE_EVERY: Duration = Duration::from_secs(60);

@@ -1,12 +1,12 @@
 //! Views that are made ready, and the reads that wait for them.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::dvid::{Attempts, Error, View};
 
 use super::super::key::SourceId;
 use super::super::read::{Failed, Read};
+use super::super::sync::Instant;
 use super::Flights;
 
 impl Flights {

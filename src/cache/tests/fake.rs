@@ -43,6 +43,8 @@ pub(super) struct Fake {
     pub(super) decoded: AtomicUsize,
     /// The next question whether a view is ready panics.
     pub(super) readiness_panics: AtomicBool,
+    /// The same, where a view is made ready.
+    pub(super) preparing_panics: AtomicBool,
 }
 
 impl fmt::Debug for Fake {
@@ -72,6 +74,7 @@ impl Fake {
             unprepared: 0,
             decoded: AtomicUsize::new(0),
             readiness_panics: AtomicBool::new(false),
+            preparing_panics: AtomicBool::new(false),
         }
     }
 
@@ -180,6 +183,8 @@ impl FetchBlocks for Fake {
 
     fn is_ready(&self, view: View) -> bool {
         assert!(!self.readiness_panics.swap(false, Ordering::SeqCst), "a planted panic");
+        let is_preparing = std::thread::current().name() == Some("dvidfs-prepare");
+        assert!(!(is_preparing && self.preparing_panics.swap(false, Ordering::SeqCst)), "a planted panic");
         view == View::Stored || self.ready.load(Ordering::SeqCst)
     }
 

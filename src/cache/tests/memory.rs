@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use crate::cache::CacheConfig;
 use crate::cache::key::{BlockKey, SourceId};
 use crate::cache::memory::{ENTRY_BYTES, Memory};
+use crate::cache::sync::Instant;
 use crate::dvid::{Block, Freshness, View};
 use crate::geometry::{Coordinate, Scale};
 use crate::metrics::Metrics;

@@ -68,6 +68,17 @@ fn a_view_that_becomes_unready_is_made_ready_again() {
 }
 
 #[test]
+fn a_panic_while_a_view_is_made_ready_is_told_and_the_view_is_made_ready_anew() {
+    let fake = Fake { ready: AtomicBool::new(false), preparing_panics: AtomicBool::new(true), ..Fake::new() };
+    let setup = Setup::new(quick(), fake);
+    let reads = [(); 2].map(|()| setup.start_view(View::Bodies, &row(1)));
+    assert_eq!(receive(&reads[0]).unwrap_err().kind(), ErrorKind::Abandoned);
+    assert_eq!(receive(&reads[1]).unwrap_err().kind(), ErrorKind::Abandoned);
+    std::thread::sleep(2 * quick().failure_memory);
+    check_answer(View::Bodies, &row(1), receive(&setup.start_view(View::Bodies, &row(1))));
+}
+
+#[test]
 fn patience_ends_for_a_mapping_too() {
     let patience = Duration::from_millis(100);
     let fake = Fake { ready: AtomicBool::new(false), unprepared: usize::MAX, ..Fake::new() };
