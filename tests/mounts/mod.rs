@@ -8,13 +8,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dvidfs::fuse;
 
+#[path = "../reports/mod.rs"]
+pub mod reports;
+
 /// The mountpoints that this process has made: other processes' mounts are none of our business.
 static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Whether mounts can be made here. Without `/dev/fuse` these tests fail, unless they are opted out of.
 pub fn can_mount() -> bool {
     if std::env::var_os("DVIDFS_SKIP_MOUNT_TESTS").is_some_and(|value| value == "1") {
-        println!("SKIPPED: mount tests");
+        reports::skipped("mount tests");
         return false;
     }
     assert!(Path::new("/dev/fuse").exists(), "no /dev/fuse: set DVIDFS_SKIP_MOUNT_TESTS=1 to skip the mount tests");

@@ -61,7 +61,7 @@ fn has_program(program: &str) -> bool {
 }
 
 fn skipped(fault: &str, why: &str) {
-    println!("SKIPPED: fault {fault}: {why}");
+    crate::support::skipped(&format!("fault {fault}: {why}"));
 }
 
 /// Readers that hang in a mount, and what becomes of them.

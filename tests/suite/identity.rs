@@ -304,7 +304,7 @@ fn a_wall_clock_that_jumps_or_runs_changes_no_freshness() {
         return;
     }
     if !Path::new(FAKETIME).exists() {
-        return println!("SKIPPED: fault I16: needs {FAKETIME}");
+        return crate::support::skipped(&format!("fault I16: needs {FAKETIME}"));
     }
     let _limit = time_limit(Duration::from_secs(120));
     let place = tempfile::tempdir().unwrap();

@@ -42,7 +42,7 @@ fn is_root() -> bool {
 }
 
 fn skipped(fault: &str, why: &str) {
-    println!("SKIPPED: fault {fault}: {why}");
+    crate::support::skipped(&format!("fault {fault}: {why}"));
 }
 
 fn python(script: &str, words: &[&Path]) -> Command {

@@ -19,6 +19,7 @@ mod whole_files;
 
 pub(crate) use figures::figure;
 pub(crate) use mounted::{Mounted, refused, time_limit};
+pub(crate) use mounts::reports::skipped;
 pub(crate) use mounts::{Scratch, can_mount, connections};
 pub(crate) use namespace::Namespace;
 pub(crate) use oracle::{Chunk, Level, chunk_files, chunk_of, compare, file_values, levels};
