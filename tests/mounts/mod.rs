@@ -88,8 +88,18 @@ pub fn clear_all() {
 /// The control file system of FUSE, mounted if it is not.
 pub fn connections() -> &'static Path {
     let path = Path::new("/sys/fs/fuse/connections");
-    if !fuse::mounts().unwrap().iter().any(|entry| entry.fs_type == "fusectl") {
+    if !is_connections_mounted() {
         let _ = Command::new("mount").args(["-t", "fusectl", "fusectl"]).arg(path).status();
     }
     path
+}
+
+/// Whether it is mounted, or can be.
+pub fn has_connections() -> bool {
+    connections();
+    is_connections_mounted()
+}
+
+fn is_connections_mounted() -> bool {
+    fuse::mounts().unwrap().iter().any(|entry| entry.fs_type == "fusectl")
 }
