@@ -1,6 +1,7 @@
 //! What the suites share: a mounted demo server, its oracle, and an end to every mount whatever happened.
 #![allow(unreachable_pub)] // the face is `pub(crate)` above
 
+mod bounds;
 pub(crate) mod caches;
 pub(crate) mod faulty_dir;
 mod figures;
@@ -17,6 +18,7 @@ pub(crate) mod tmpfs;
 mod views;
 mod whole_files;
 
+pub(crate) use bounds::promised;
 pub(crate) use figures::figure;
 pub(crate) use mounted::{Mounted, refused, time_limit};
 pub(crate) use mounts::reports::skipped;
