@@ -8,13 +8,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dvidfs::fuse;
 
+#[path = "../reports/mod.rs"]
+pub mod reports;
+
 /// The mountpoints that this process has made: other processes' mounts are none of our business.
 static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Whether mounts can be made here. Without `/dev/fuse` these tests fail, unless they are opted out of.
 pub fn can_mount() -> bool {
     if std::env::var_os("DVIDFS_SKIP_MOUNT_TESTS").is_some_and(|value| value == "1") {
-        println!("SKIPPED: mount tests");
+        reports::skipped("mount tests");
         return false;
     }
     assert!(Path::new("/dev/fuse").exists(), "no /dev/fuse: set DVIDFS_SKIP_MOUNT_TESTS=1 to skip the mount tests");
@@ -85,8 +88,18 @@ pub fn clear_all() {
 /// The control file system of FUSE, mounted if it is not.
 pub fn connections() -> &'static Path {
     let path = Path::new("/sys/fs/fuse/connections");
-    if !fuse::mounts().unwrap().iter().any(|entry| entry.fs_type == "fusectl") {
+    if !is_connections_mounted() {
         let _ = Command::new("mount").args(["-t", "fusectl", "fusectl"]).arg(path).status();
     }
     path
+}
+
+/// Whether it is mounted, or can be.
+pub fn has_connections() -> bool {
+    connections();
+    is_connections_mounted()
+}
+
+fn is_connections_mounted() -> bool {
+    fuse::mounts().unwrap().iter().any(|entry| entry.fs_type == "fusectl")
 }

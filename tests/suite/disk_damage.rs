@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::support::caches::{Caches, compare, demo_of, wait_until_written, wanted};
 use crate::support::survival::report;
-use crate::support::{Survival, can_mount, figure, is_long, time_limit};
+use crate::support::{Survival, can_mount, figure, is_long, skipped, time_limit};
 
 const NAMES: [&str; 3] = ["gray", "labelarray", "holes"];
 
@@ -116,7 +116,7 @@ fn damaged_entries_are_noticed_and_fetched_anew() {
     figure("R30", format!("{} damaged entries, 0 wrong bytes, 0 errors", bench.n_damaged.get()), "20,000, 0, 0");
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root {
-        println!("SKIPPED: fault J14: only root can give files away");
+        skipped("fault J14: only root can give files away");
         return;
     }
     let bytes = bench.check("J14", |file, n| match n % 3 {

@@ -12,7 +12,7 @@ use crate::support::caches::{Caches, Wanted, compare, compare_one, demo_of, disk
 use crate::support::faulty_dir::{EIO, FaultyDir, Trouble};
 use crate::support::survival::report;
 use crate::support::tmpfs::{Tmpfs, run};
-use crate::support::{Mounted, Survival, can_mount, figure, time_limit};
+use crate::support::{Mounted, Survival, can_mount, figure, skipped, time_limit};
 
 const NAME: &str = "gray";
 const LIMIT: Duration = Duration::from_secs(120);
@@ -94,7 +94,7 @@ fn a_directory_that_others_could_change_refuses_the_mount() {
     fs::remove_file(&entries).unwrap();
     fs::create_dir(&entries).unwrap();
     if std::os::unix::fs::chown(&entries, Some(1), None).is_err() {
-        println!("SKIPPED: fault J2: only root can give a directory away");
+        skipped("fault J2: only root can give a directory away");
         return;
     }
     fs::set_permissions(&entries, fs::Permissions::from_mode(0o700)).unwrap();

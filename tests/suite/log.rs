@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, VERSIONS};
 
-use crate::support::{Mounted, Scratch, Survival, can_mount, chunk_files, compare, figure, survival, time_limit};
+use crate::support::{
+    Mounted, Scratch, Survival, can_mount, chunk_files, compare, figure, skipped, survival, time_limit,
+};
 
 const OPTIONS: [&str; 3] = ["--settle", "0", "--no-prefetch"];
 
@@ -51,7 +53,7 @@ fn a_log_that_cannot_be_written_delays_nobody() {
     let disk = tempfile::tempdir().unwrap();
     let mounted_disk = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"]).arg(disk.path()).status();
     if !nix::unistd::geteuid().is_root() || !mounted_disk.is_ok_and(|status| status.success()) {
-        return println!("SKIPPED: fault I14: no small disk can be mounted");
+        return skipped("fault I14: no small disk can be mounted");
     }
     let log = disk.path().join("log");
     let mut mounted = Mounted::new(&source(&demo), &[&OPTIONS[..], &["--log-file", log.to_str().unwrap()]].concat());

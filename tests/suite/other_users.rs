@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::support::caches::{Wanted, compare, demo_of, wanted};
-use crate::support::{Mounted, can_mount, time_limit};
+use crate::support::{Mounted, can_mount, skipped, time_limit};
 
 /// A program run by a user of this group who is not the one who mounted, and no more than that.
 fn by_other(group: u32, words: &[&str]) -> Output {
@@ -24,7 +24,7 @@ fn has_other_users() -> bool {
     let has = nix::unistd::geteuid().is_root()
         && Command::new("setpriv").args(["--reuid=65534", "true"]).status().is_ok_and(|status| status.success());
     if !has {
-        println!("SKIPPED: fault H18: other users need root and setpriv");
+        skipped("fault H18: other users need root and setpriv");
     }
     has
 }

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, lasting_port};
 use dvidfs::geometry::{Coordinate, VoxelBox};
 
-use crate::support::{Chunk, Mounted, can_mount, chunk_of, figure, file_values, is_long, levels, survival, time_limit};
+use crate::support::{
+    Chunk, Mounted, can_mount, chunk_of, figure, file_values, is_long, levels, promised, survival, time_limit,
+};
 
 const NAMES: [&str; 7] = ["gray", "holes", "odd48", "u16", "f32", "neg", "labelarray"];
 
@@ -114,8 +116,7 @@ fn a_killed_reader_is_gone_at_once() {
         slowest = slowest.max(killed.elapsed());
     }
     figure("R6", format!("{n_readers} killed readers, the slowest gone after {slowest:.1?}"), "200 of 200 in 0.2 s");
-    // 0.2 s on an idle machine; twice that where tests run beside each other.
-    assert!(slowest < Duration::from_millis(400), "{slowest:?}");
+    assert!(slowest < promised(Duration::from_millis(200)), "{slowest:?}");
     let end = Instant::now() + Duration::from_secs(5);
     let now = || (mounted.now("parked_reads"), mounted.now("queued_blocks"));
     while now() != (0, 0) {
@@ -177,10 +178,12 @@ fn cached_reads_are_quick_beside_hanging_fetches() {
     let expected = file_values(demo.dataset(), 0, &spec, level.scale, false, cached.voxels);
     assert!(fs::read(&cached.path).unwrap() == expected);
     demo.set_faults(vec![hang("subvolblocks")]);
+    // Past the kernel's cache, so that each has one read that waits, and none is read ahead.
     let mut hanging: Vec<_> =
-        (0..256).map(|n| reader(&chunk_of(level, Coordinate::new(n + 7, 3, 5)).path, false)).collect();
-    let end = Instant::now() + Duration::from_secs(20);
-    while mounted.waiting().is_some_and(|waiting| waiting < 256) && Instant::now() < end {
+        (0..256).map(|n| reader(&chunk_of(level, Coordinate::new(n + 7, 3, 5)).path, true)).collect();
+    let end = Instant::now() + Duration::from_secs(60);
+    while mounted.now("parked_reads") < 256 {
+        assert!(Instant::now() < end, "{} of 256 fetches hang", mounted.now("parked_reads"));
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(demo.fault_hits(0) > 0);
@@ -195,6 +198,7 @@ fn cached_reads_are_quick_beside_hanging_fetches() {
             begin.elapsed()
         })
         .collect();
+    assert_eq!(mounted.now("parked_reads"), 256, "all of them hung beside it");
     times.sort();
     let (p99, most) = (times[9_900], times[9_999]);
     figure(
@@ -202,7 +206,8 @@ fn cached_reads_are_quick_beside_hanging_fetches() {
         format!("10,000 cached reads beside 256 hanging fetches: p99 {p99:.1?}, max {most:.1?}"),
         "p99 50 ms, max 200 ms",
     );
-    assert!(p99 < Duration::from_millis(50), "{p99:?}");
+    assert!(p99 < promised(Duration::from_millis(50)), "{p99:?}");
+    assert!(most < promised(Duration::from_millis(200)), "{most:?}");
     survival::report("H6", 10_000 * 4096);
     for child in &mut hanging {
         child.kill().unwrap();

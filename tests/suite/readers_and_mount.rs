@@ -42,7 +42,7 @@ fn is_root() -> bool {
 }
 
 fn skipped(fault: &str, why: &str) {
-    println!("SKIPPED: fault {fault}: {why}");
+    crate::support::skipped(&format!("fault {fault}: {why}"));
 }
 
 fn python(script: &str, words: &[&Path]) -> Command {
@@ -192,7 +192,7 @@ fn an_unmount_under_a_reader_is_refused_or_lets_it_finish_or_is_an_error() {
         assert!(bytes == expected, "H8");
         bytes.len() as u64
     });
-    wait_until("H8: the reader waits", || mounted.waiting() != Some(0));
+    wait_until("H8: the reader waits", || mounted.now("parked_reads") > 0);
     let detach = if is_root() { &["umount", "-l"][..] } else { &["fusermount3", "-uz"] };
     assert!(Command::new(detach[0]).args(&detach[1..]).arg(mounted.root()).status().unwrap().success(), "H8");
     let compared = reader.join().unwrap();
@@ -210,7 +210,7 @@ fn an_unmount_under_a_reader_is_refused_or_lets_it_finish_or_is_an_error() {
         let path = files[2].0.strip_prefix(files[2].0.ancestors().nth(6).unwrap()).unwrap();
         let path = mounted.root().join(path);
         let reader = std::thread::spawn(move || fs::read(path).unwrap_err().raw_os_error());
-        wait_until("H9: the reader waits", || mounted.waiting().is_some_and(|waiting| waiting > 0));
+        wait_until("H9: the reader waits", || mounted.now("parked_reads") > 0);
         if by_force {
             // In use, so it stays mounted; its connection is aborted all the same.
             let _ = Command::new("umount").arg("-f").arg(mounted.root()).stderr(Stdio::null()).status();

@@ -68,6 +68,13 @@ fn wrong_promises(table: &str, sources: &str) -> Vec<String> {
     found
 }
 
+/// What is only printed is not seen: cargo hides the words of a test that passes.
+#[test]
+fn what_is_left_out_is_told_by_one_function() {
+    let n_told = all_sources().matches(concat!("SKIPPED", ": ")).count();
+    assert_eq!(n_told, 1, "a skip is told by `skipped` of tests/reports alone");
+}
+
 #[test]
 fn every_sentence_of_a_promise_has_a_test() {
     let table = fs::read_to_string(root().join("tests/promises.txt")).unwrap();

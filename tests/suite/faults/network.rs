@@ -153,8 +153,8 @@ fn something_else_at_the_address_is_refused() {
     assert_eq!(read(&target), Err(nix::libc::EIO), "A18");
     let happened = proxy.hits();
     proxy.set(Mode::Pass);
-    recovers("A18", &target);
-    survival.end(&mut mounted, happened, &["bad_http"], target.expected.len() as u64);
+    let compared = recovers("A18", &target);
+    survival.end(&mut mounted, happened, &["bad_http"], compared);
 }
 
 /// Chunks of a volume without an end, in a row.

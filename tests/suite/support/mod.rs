@@ -1,6 +1,7 @@
 //! What the suites share: a mounted demo server, its oracle, and an end to every mount whatever happened.
 #![allow(unreachable_pub)] // the face is `pub(crate)` above
 
+mod bounds;
 pub(crate) mod caches;
 pub(crate) mod faulty_dir;
 mod figures;
@@ -17,8 +18,10 @@ pub(crate) mod tmpfs;
 mod views;
 mod whole_files;
 
+pub(crate) use bounds::promised;
 pub(crate) use figures::figure;
 pub(crate) use mounted::{Mounted, refused, time_limit};
+pub(crate) use mounts::reports::skipped;
 pub(crate) use mounts::{Scratch, can_mount, connections};
 pub(crate) use namespace::Namespace;
 pub(crate) use oracle::{Chunk, Level, chunk_files, chunk_of, compare, file_values, levels};

@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use super::mounts::{Scratch, clear, clear_all};
+use super::mounts::reports::skipped;
+use super::mounts::{Scratch, clear, clear_all, connections, has_connections};
 
 /// Ends the whole test binary if a test takes longer than this: a wedged mount must not wedge the runner.
 #[must_use]
@@ -246,11 +248,21 @@ impl Mounted {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Requests of the kernel that wait for an answer, if this kernel tells.
+    /// Requests of the kernel that wait for an answer; `None`, which is told as a skip, where the kernel tells of none.
     pub fn waiting(&self) -> Option<u64> {
-        let minor = nix::sys::stat::minor(fs::metadata(self.root()).ok()?.dev());
-        let path = format!("/sys/fs/fuse/connections/{minor}/waiting");
-        fs::read_to_string(path).ok()?.trim().parse().ok()
+        static IS_TOLD: LazyLock<bool> = LazyLock::new(|| {
+            let is_told = has_connections();
+            if !is_told {
+                skipped("requests that wait: no fusectl is mounted, nor can it be");
+            }
+            is_told
+        });
+        IS_TOLD.then(|| {
+            let minor = nix::sys::stat::minor(fs::metadata(self.root()).unwrap().dev());
+            let path = connections().join(minor.to_string()).join("waiting");
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            text.trim().parse().unwrap()
+        })
     }
 
     /// Threads and open files of the daemon, without its connections: how many of those are kept differs.

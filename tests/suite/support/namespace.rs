@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::mounted::Mounted;
+use super::mounts::reports::skipped;
 
 /// A demo server and everything on its loopback. It ends when it is dropped, and the namespace with it.
 pub struct Namespace {
@@ -25,7 +26,7 @@ impl Namespace {
     pub fn new(faults: &str, options: &[&str]) -> Option<Self> {
         let allowed = Command::new("unshare").args(["-n", "-m", "true"]).stderr(Stdio::null()).status();
         if !allowed.is_ok_and(|status| status.success()) {
-            println!("SKIPPED: network namespaces: faults {faults} need root");
+            skipped(&format!("network namespaces: faults {faults} need root"));
             return None;
         }
         for tool in ["ip", "nft", "tc", "nsenter"] {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Mounted;
-use super::figures::append;
+use super::mounts::reports::append;
 
 /// A daemon before a fault.
 #[derive(Debug)]

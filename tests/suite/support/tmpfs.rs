@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::mounts::reports::skipped;
+
 /// A mounted tmpfs, until it is dropped.
 pub struct Tmpfs(tempfile::TempDir);
 
@@ -10,7 +12,7 @@ impl Tmpfs {
     /// `None`, with a word about it, if this process may not mount.
     pub fn new(fault: &str, options: &str) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
-            println!("SKIPPED: fault {fault}: only root can mount a tmpfs");
+            skipped(&format!("fault {fault}: only root can mount a tmpfs"));
             return None;
         }
         let directory = tempfile::tempdir().unwrap();

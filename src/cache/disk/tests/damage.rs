@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::sys::stat::Mode;
 
+use super::reports::skipped;
 use super::support::{Place, key, payload};
 use crate::cache::disk::{DiskConfig, EntryKey, Sought};
 
@@ -178,8 +179,7 @@ fn what_is_no_file_of_ours_is_neither_followed_nor_waited_for() {
 #[test]
 fn a_file_of_another_owner_and_a_device_are_not_believed() {
     if !nix::unistd::geteuid().is_root() {
-        println!("SKIPPED: only root can give files away");
-        return;
+        return skipped("only root can give files away");
     }
     let mut bench = Bench::new(|_| {});
     bench.check("another owner", After::Removed, |file| std::os::unix::fs::chown(file, Some(1), None).unwrap());

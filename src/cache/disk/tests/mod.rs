@@ -1,4 +1,6 @@
 mod damage;
 mod entries;
+#[path = "../../../../tests/reports/mod.rs"]
+mod reports;
 mod sharing;
 mod support;
