@@ -215,16 +215,16 @@ fn no_flipped_bit_of_a_gzip_member_gives_a_wrong_voxel() {
     survival.end(&mut mounted, happened, &["bad_crc", "bad_gzip"], small + large + gray);
 }
 
-/// No checksum tells of a bit that is flipped in stored gray: a second endpoint does.
-fn survive_verified(id: &'static str, name: &str) {
+/// No checksum tells of a bit that is flipped in stored gray, or in labels that come as bare LZ4: a second endpoint does.
+fn survive_verified(id: &'static str, name: &str, endpoint: &str, bits: [usize; 2]) {
     let demo = test_demo(&[name]);
     let mut mounted = mounted(&demo, &["--verify", "1"]);
-    let targets = targets(&mounted, demo.dataset(), &[name], "", "subvolblocks");
+    let targets = targets(&mounted, demo.dataset(), &[name], "", endpoint);
     // A byte among literals, which both forms take for a voxel.
     let flipped = |bit| eio(id, FaultKind::FlippedBit { bit }, &["verify_mismatch", "bad_lz4", "bad_length"]);
     let survival = Survival::begin(id, &mounted);
-    let first = survive(&flipped(8 * 1000 + 2), &targets[0], &demo, &mut mounted);
-    let second = survive(&flipped(8 * 20_000 + 7), &targets[1], &demo, &mut mounted);
+    let first = survive(&flipped(bits[0]), &targets[0], &demo, &mut mounted);
+    let second = survive(&flipped(bits[1]), &targets[1], &demo, &mut mounted);
     survival.end(&mut mounted, first.0 + second.0, &["verify_mismatch"], first.1 + second.1);
 }
 
@@ -234,9 +234,11 @@ fn a_flipped_bit_that_no_checksum_tells_is_found_by_a_second_endpoint() {
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
-    survive_verified("D21", "gray_none");
-    survive_verified("D14", "gray");
-    // Labels are never asked for in a form without a checksum.
+    let bits = [8 * 1000 + 2, 8 * 20_000 + 7];
+    survive_verified("D21", "gray_none", "subvolblocks", bits);
+    survive_verified("D14", "gray", "subvolblocks", bits);
+    survive_verified("D14", "labelblk", "blocks", [8 * 100 + 2, 8 * 300 + 1]);
+    // Labels of types that have a form with a checksum are asked for in that.
     let demo = test_demo(&["segmentation", "labelarray"]);
     let mounted = mounted(&demo, &[]);
     for (name, view) in [("segmentation", "supervoxels"), ("labelarray", "")] {
