@@ -227,7 +227,7 @@ fn a_million_names_are_listed_each_once_in_bounded_memory() {
     );
     assert!(grown <= 1 << 20, "the daemon grew by {} KiB", grown >> 10);
     // 1 s where nothing else runs.
-    assert!(quickest < promised(Duration::from_secs(5)), "{quickest:?}");
+    assert!(quickest < promised(Duration::from_secs(10)), "{quickest:?}");
     assert_eq!(demo.requests().len(), n_requests, "a listing asked the server");
     let listed = std::process::Command::new("ls").args(["-U"]).arg(&path).output().unwrap();
     assert!(listed.status.success());
