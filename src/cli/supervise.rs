@@ -1,8 +1,7 @@
 //! `--supervise`: a process that mounts by another one, and mounts again when that dies.
 //!
 //! It holds neither the mount nor a connection, so there is little that could end it. Between a death and the next
-//! mount the directory answers ENOTCONN: the new mount is made over the dead one (an ordinary user cannot do that: there
-//! the dead one is taken away right before).
+//! mount the directory answers ENOTCONN: the new mount is made over the dead one. Who cannot do that is refused.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -62,6 +61,7 @@ impl Watched {
 
 /// Mounts by a worker, and again whenever it dies, until the mount ends in order.
 pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[OsString]) -> Result<(), Failure> {
+    fuse::check_over_dead()?;
     let _logged = logs::start(log)?;
     let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
     if place.daemon_child {

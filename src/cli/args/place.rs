@@ -18,7 +18,8 @@ pub(in super::super) struct PlaceArgs {
     /// Permissions that nobody is given, such as 027: by itself everybody may read whom the mount lets in
     #[arg(long, value_name = "OCTAL", value_parser = umask, default_value = "000")]
     pub(in super::super) umask: u16,
-    /// Mount again if the program dies: within two seconds, and until then the directory answers with an error
+    /// Mount again if the program dies: within two seconds, and until then the directory answers with an error. Only
+    /// root can
     #[arg(long)]
     pub(in super::super) supervise: bool,
     /// Take away a dead dvidfs mount at the same directory first
