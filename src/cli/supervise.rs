@@ -63,7 +63,6 @@ impl Watched {
 pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[OsString]) -> Result<(), Failure> {
     fuse::check_over_dead()?;
     let _logged = logs::start(log)?;
-    let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
     if place.daemon_child {
         daemon::detach_from_session()?;
     }
@@ -90,7 +89,7 @@ pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[O
         }
         let status = ended(&mut worker, &watched)?;
         if status.success() || watched.is_stopping() {
-            return clear(&dir);
+            return clear(dir);
         }
         if is_first {
             return Err(daemon::ended_early(&status.to_string()));
@@ -98,9 +97,9 @@ pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[O
         died = Some(now());
         warn!(target: "dvidfs", code = "worker_died", op = "mount", path = %dir.display(), cause = %status, "reads fail until it is mounted again");
         deaths.push_back(Instant::now());
-        pause(&mut deaths, &watched, &dir)?;
+        pause(&mut deaths, &watched, dir)?;
         if watched.is_stopping() {
-            return clear(&dir);
+            return clear(dir);
         }
     }
 }

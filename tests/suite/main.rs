@@ -23,6 +23,7 @@ mod outages;
 mod panics;
 mod precomputed;
 mod readers_and_mount;
+mod relative_paths;
 mod ro_fsx;
 mod ro_matrix;
 mod ro_walk;

@@ -1,5 +1,7 @@
 //! The words about how a mount is made.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::super::failure::Failure;
@@ -38,6 +40,9 @@ pub(in super::super) struct PlaceArgs {
     /// Options as in fstab: ro, allow_other, umask=OCTAL, fsname=NAME
     #[arg(short = 'o', value_name = "OPT,...", value_delimiter = ',')]
     options: Vec<String>,
+    /// Set in all processes that are started for a mount: the directory in which the words were written
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub(super) written_in: Option<PathBuf>,
     /// Set in the process that becomes the daemon
     #[arg(long, hide = true)]
     pub(in super::super) daemon_child: bool,
