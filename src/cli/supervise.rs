@@ -10,7 +10,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,6 +19,7 @@ use signal_hook::iterator::Signals;
 use tracing::{error, warn};
 
 use crate::fuse;
+use crate::metrics::Clock;
 
 use super::args::{LogArgs, PlaceArgs};
 use super::failure::Failure;
@@ -68,7 +69,7 @@ pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[O
     }
     let watched = Arc::new(Watched::default());
     pass_on_signals(Arc::clone(&watched), place.foreground)?;
-    let (mut died, mut deaths, mut is_first) = (None, VecDeque::new(), true);
+    let (clock, mut died, mut deaths, mut is_first) = (Clock::default(), None, VecDeque::new(), true);
     loop {
         let mut worker = daemon::spawn(words, &worker_words(died))?;
         watched.worker.store(i32::try_from(worker.id()).unwrap_or(0), Ordering::SeqCst);
@@ -94,7 +95,7 @@ pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[O
         if is_first {
             return Err(daemon::ended_early(&status.to_string()));
         }
-        died = Some(now());
+        died = Some(clock.now_seconds());
         warn!(target: "dvidfs", code = "worker_died", op = "mount", path = %dir.display(), cause = %status, "reads fail until it is mounted again");
         deaths.push_back(Instant::now());
         pause(&mut deaths, &watched, dir)?;
@@ -163,10 +164,6 @@ fn pass_on_signals(watched: Arc<Watched>, foreground: bool) -> Result<(), Failur
     };
     let started = thread::Builder::new().name("signals".into()).spawn(listen);
     started.map(drop).map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]
