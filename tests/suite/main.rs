@@ -22,6 +22,7 @@ mod other_users;
 mod outages;
 mod panics;
 mod precomputed;
+mod pyramids;
 mod readers_and_mount;
 mod relative_paths;
 mod ro_fsx;
