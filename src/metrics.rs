@@ -1,7 +1,7 @@
 //! What this program counts, and how it prints. Passed as `Arc<Metrics>`, never a global.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -48,17 +48,57 @@ counters! {
 /// What nobody may miss, however long ago it was: what [`Metrics::happened`] counts.
 const EVENTS: [Counter; 3] = [Counter::FailedReads, Counter::Panics, Counter::IdentityChanges];
 
+/// A clock by which nothing is ever earlier than it was, though the wall clock may be set back.
+#[derive(Debug)]
+pub struct Clock {
+    began: Instant,
+    /// Time since 1970 when it began.
+    began_at: Duration,
+    /// What it said last, in milliseconds since 1970.
+    last: AtomicU64,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { began: Instant::now(), began_at: wall_clock(), last: AtomicU64::new(0) }
+    }
+}
+
+impl Clock {
+    /// Milliseconds since 1970: the later of the wall clock and of the time that has gone by, and never less than
+    /// before.
+    pub fn now_ms(&self) -> u64 {
+        self.not_before(wall_clock(), self.began.elapsed())
+    }
+
+    /// The same in seconds.
+    pub fn now_seconds(&self) -> f64 {
+        self.now_ms() as f64 / 1000.0
+    }
+
+    fn not_before(&self, wall: Duration, elapsed: Duration) -> u64 {
+        let now = u64::try_from(wall.max(self.began_at + elapsed).as_millis()).unwrap_or(u64::MAX).max(1);
+        self.last.fetch_max(now, Ordering::Relaxed).max(now)
+    }
+}
+
+fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// The counters of one mount.
 #[derive(Debug)]
 pub struct Metrics {
     values: Vec<AtomicU64>,
+    clock: Clock,
     /// When each of [`EVENTS`] happened first and last, in milliseconds since 1970; 0: never.
     times: [(AtomicU64, AtomicU64); EVENTS.len()],
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { values: COUNTERS.iter().map(|_| AtomicU64::new(0)).collect(), times: Default::default() }
+        let values = COUNTERS.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { values, clock: Clock::default(), times: Default::default() }
     }
 }
 
@@ -73,11 +113,16 @@ impl Metrics {
         self.add(counter, 1);
     }
 
-    /// Adds one to a counter of events, and remembers when. The time of the last one never goes back, whatever the clock does.
+    /// The clock of all that happens.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Adds one to a counter of events, and remembers when.
     pub fn happened(&self, counter: Counter) {
         if let Some(at) = EVENTS.iter().position(|&event| event == counter) {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1);
+            let now = self.clock.now_ms();
             let (first, last) = &self.times[at];
             // Whoever comes second finds it set.
             let _ = first.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
@@ -144,6 +189,22 @@ mod tests {
         assert_eq!(event["first"], first["first"]);
         assert!(event["last"].as_f64() > event["first"].as_f64() && event["first"].as_f64() > Some(1.5e9), "{event}");
         assert_eq!(metrics.events_to_json()["failed_reads"]["n"], 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nothing_earlier() {
+        let clock = Clock { began: Instant::now(), began_at: Duration::from_secs(1000), last: AtomicU64::new(0) };
+        //   wall  elapsed  told
+        for (wall, elapsed, told) in [
+            (1005, 5, 1005),
+            (980, 10, 1010),  // set back by 30 s
+            (2000, 20, 2000), // set forward
+            (1030, 30, 2000), // and back again
+            (2001, 40, 2001),
+        ] {
+            let now = clock.not_before(Duration::from_secs(wall), Duration::from_secs(elapsed));
+            assert_eq!(now, told * 1000, "{wall} {elapsed}");
+        }
     }
 
     #[test]

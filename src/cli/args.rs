@@ -15,6 +15,7 @@ use super::values::{duration, extents, volume};
 mod cache;
 mod check;
 mod layouts;
+mod paths;
 mod place;
 
 pub(super) use cache::{CacheArgs, CacheCommand, CachePlace, CacheWhat};
@@ -232,30 +233,59 @@ pub(super) enum Words {
 pub(super) fn words() -> Result<Words, Failure> {
     let environment = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let words = parse(std::env::args_os().skip(1).collect())?;
-    let Words::Do(mut command, again) = words else { return Ok(words) };
+    let Words::Do(mut command, mut again) = words else { return Ok(words) };
     // An absolute one: what is relative there is to be ignored.
     let caches = environment("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| Some(PathBuf::from(environment("HOME")?).join(".cache")));
-    let (server, log) = match &mut *command {
+    let asks_a_server = match &mut *command {
         Command::Mount(args) => {
             args.cache.place.caches = caches;
-            (&mut args.server, &mut args.log)
+            Some((&mut args.server, &mut args.log))
         }
         Command::Cache(args) => {
             args.place_mut().caches = caches;
-            return Ok(Words::Do(command, again));
+            None
         }
-        Command::Info(args) => (&mut args.server, &mut args.log),
-        Command::Demo(args) => (&mut args.server, &mut args.log),
-        Command::Umount(_) | Command::Check(_) => return Ok(Words::Do(command, again)),
+        Command::Info(args) => Some((&mut args.server, &mut args.log)),
+        Command::Demo(args) => Some((&mut args.server, &mut args.log)),
+        Command::Umount(_) | Command::Check(_) => None,
     };
-    if server.token_file.is_none() {
-        server.token_file = environment("DVID_TOKEN_FILE").map(PathBuf::from);
+    if let Some((server, log)) = asks_a_server {
+        if server.token_file.is_none() {
+            server.token_file = environment("DVID_TOKEN_FILE").map(PathBuf::from);
+        }
+        log.from_environment = environment("DVIDFS_LOG").and_then(|filter| filter.into_string().ok());
     }
-    log.from_environment = environment("DVIDFS_LOG").and_then(|filter| filter.into_string().ok());
+    from_here(&mut command, &mut again)?;
     Ok(Words::Do(command, again))
+}
+
+/// Makes the paths absolute, and lets the words that start the daemon mean the same ones.
+fn from_here(command: &mut Command, again: &mut Vec<OsString>) -> Result<(), Failure> {
+    let place = match command {
+        Command::Mount(MountArgs { place, .. }) | Command::Demo(DemoArgs { place, .. }) => Some(place),
+        Command::Umount(_) | Command::Check(_) | Command::Info(_) | Command::Cache(_) => None,
+    };
+    let (is_started, written_in) =
+        place.map_or((true, None), |place| (place.written_in.is_some(), place.written_in.clone()));
+    let from = match written_in.map_or_else(std::env::current_dir, Ok) {
+        Ok(from) => from,
+        Err(_) if !command.has_relative_path() => return Ok(()),
+        Err(error) => {
+            return Err(Failure::usage(format!(
+                "the directory that this is called in cannot be named ({error}): give paths that begin with /"
+            )));
+        }
+    };
+    if !is_started {
+        let mut word = OsString::from("--written-in=");
+        word.push(&from);
+        again.insert(1, word);
+    }
+    command.make_absolute(&from);
+    Ok(())
 }
 
 /// The words behind the program's name.

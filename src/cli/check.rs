@@ -22,7 +22,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Prints what failed, a line each.
 pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let since = args.since.map(seconds);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let since = args.since.map(|since| seconds(since, now)).transpose()?;
     let Told { root, stats, errors } = told_within(&args.dir, ANSWER_LIMIT)?;
     let stats = serde_json::from_slice(&stats).map_err(|error| unreadable(&root, &error.to_string()))?;
     let Verdict { lines, summary } = verdict(&stats, &String::from_utf8_lossy(&errors), since);
@@ -36,6 +37,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Clocks of two machines that are kept in time may differ by this.
+const AHEAD_SECONDS: f64 = 2.0;
+
 /// What a mount tells about itself.
 struct Told {
     root: PathBuf,
@@ -45,15 +49,19 @@ struct Told {
     errors: Vec<u8>,
 }
 
-/// The moment in seconds since 1970.
-fn seconds(since: Since) -> f64 {
-    match since {
+/// The moment in seconds since 1970. Of one that has not come, nothing can have failed: a clock elsewhere is ahead.
+fn seconds(since: Since, now: f64) -> Result<f64, Failure> {
+    let seconds = match since {
         Since::Time(seconds) => seconds,
-        Since::Ago(duration) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            now.saturating_sub(duration).as_secs_f64()
-        }
+        Since::Ago(duration) => (now - duration.as_secs_f64()).max(0.0),
+    };
+    if seconds > now + AHEAD_SECONDS {
+        let (since, now) = (moment(seconds), moment(now));
+        return Err(Failure::usage(format!(
+            "--since {since} is later than now ({now} here): set both clocks right, or take the time from this machine"
+        )));
     }
+    Ok(seconds)
 }
 
 fn unreadable(root: &Path, why: &str) -> Failure {
@@ -88,4 +96,25 @@ fn ask(path: &Path) -> Result<Told, Failure> {
 fn moment(seconds: f64) -> String {
     #[allow(clippy::cast_possible_truncation)] // a time of this age
     time_of_unix_seconds(seconds as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_has_not_come_is_refused() {
+        for (since, told) in [
+            (Since::Time(990.5), Some(990.5)),
+            (Since::Time(1001.9), Some(1001.9)),
+            (Since::Time(1002.1), None),
+            (Since::Time(f64::INFINITY), None),
+            (Since::Ago(Duration::from_secs(30)), Some(970.0)),
+            (Since::Ago(Duration::from_secs(3000)), Some(0.0)),
+        ] {
+            assert_eq!(seconds(since, 1000.0).ok(), told, "{told:?}");
+        }
+        let refused = seconds(Since::Time(1100.0), 1000.0).unwrap_err();
+        assert!(refused.code == 1 && refused.line.contains("1970-01-01T00:18:20Z is later than now"), "{refused:?}");
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -111,7 +110,8 @@ pub(super) fn node_json(node: &Node) -> Value {
 /// `stats.json`: what was counted since the mount, and what goes on now.
 fn stats(cache: &Arc<BlockCache>, metrics: &Arc<Metrics>, told: Told) -> crate::vfs::Stats {
     let (cache, metrics) = (Arc::clone(cache), Arc::clone(metrics));
-    let mounted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    // A clock that was set back does not make this mount earlier than the end of the one before.
+    let mounted = metrics.clock().now_seconds().max(told.died.unwrap_or(0.0));
     Box::new(move || {
         let status = cache.status();
         json!({

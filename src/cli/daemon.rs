@@ -28,12 +28,11 @@ pub(super) fn start(words: &[OsString]) -> Result<(), Failure> {
     })
 }
 
-/// Starts this program once more, with these words behind its own.
+/// Starts this program once more, with these words behind that of the command: behind a `--` they would be none.
 pub(super) fn spawn(words: &[OsString], more: &[OsString]) -> Result<Child, Failure> {
     Command::new("/proc/self/exe")
         .arg0("dvidfs")
-        .args(words)
-        .args(more)
+        .args(words.iter().take(1).chain(more).chain(words.iter().skip(1)))
         // What the terminal sends to the one in front reaches only that.
         .process_group(if more.iter().any(|word| word == "--worker") { 0 } else { nix::unistd::getpgrp().as_raw() })
         .stdin(Stdio::null())

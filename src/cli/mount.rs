@@ -63,7 +63,6 @@ pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure>
 pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     let Order { address, dir, place, server, cache, log, .. } = order;
     fuse::check_mountpoint(dir, place.replace || place.died.is_some())?;
-    let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
     if place.daemon_child {
         daemon::detach_from_session()?;
     }
@@ -83,7 +82,7 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     };
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])
         .map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))?;
-    let mounted = fuse::mount(tree, &dir, &options, Arc::clone(&opened.metrics))?;
+    let mounted = fuse::mount(tree, dir, &options, Arc::clone(&opened.metrics))?;
     let heard = stop_on_signals(signals, mounted.stopper(), place.foreground);
     if let Some(head) = head {
         watch(head, HEAD_LOOKS.mul_f64(server.time_scale()));
@@ -97,7 +96,7 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     info!(target: "dvidfs", code = "counters", counters = %json!(opened.metrics.to_json()));
     match ending {
         // Dead mounts of those before lie below this one.
-        Ending::Stopped | Ending::Unmounted if place.worker => Ok(fuse::clear_dead_mount(&dir)?),
+        Ending::Stopped | Ending::Unmounted if place.worker => Ok(fuse::clear_dead_mount(dir)?),
         Ending::Stopped | Ending::Unmounted => Ok(()),
         // Not an end in order: the supervisor mounts again over what is left.
         Ending::Aborted if place.worker => Err(Failure::mount("the mount was aborted")),

@@ -1,8 +1,7 @@
 //! `--supervise`: a process that mounts by another one, and mounts again when that dies.
 //!
 //! It holds neither the mount nor a connection, so there is little that could end it. Between a death and the next
-//! mount the directory answers ENOTCONN: the new mount is made over the dead one (an ordinary user cannot do that: there
-//! the dead one is taken away right before).
+//! mount the directory answers ENOTCONN: the new mount is made over the dead one. Who cannot do that is refused.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -11,7 +10,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,6 +19,7 @@ use signal_hook::iterator::Signals;
 use tracing::{error, warn};
 
 use crate::fuse;
+use crate::metrics::Clock;
 
 use super::args::{LogArgs, PlaceArgs};
 use super::failure::Failure;
@@ -62,14 +62,14 @@ impl Watched {
 
 /// Mounts by a worker, and again whenever it dies, until the mount ends in order.
 pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[OsString]) -> Result<(), Failure> {
+    fuse::check_over_dead()?;
     let _logged = logs::start(log)?;
-    let dir = std::path::absolute(dir).map_err(|error| Failure::mount(format!("{}: {error}", dir.display())))?;
     if place.daemon_child {
         daemon::detach_from_session()?;
     }
     let watched = Arc::new(Watched::default());
     pass_on_signals(Arc::clone(&watched), place.foreground)?;
-    let (mut died, mut deaths, mut is_first) = (None, VecDeque::new(), true);
+    let (clock, mut died, mut deaths, mut is_first) = (Clock::default(), None, VecDeque::new(), true);
     loop {
         let mut worker = daemon::spawn(words, &worker_words(died))?;
         watched.worker.store(i32::try_from(worker.id()).unwrap_or(0), Ordering::SeqCst);
@@ -90,17 +90,17 @@ pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[O
         }
         let status = ended(&mut worker, &watched)?;
         if status.success() || watched.is_stopping() {
-            return clear(&dir);
+            return clear(dir);
         }
         if is_first {
             return Err(daemon::ended_early(&status.to_string()));
         }
-        died = Some(now());
+        died = Some(clock.now_seconds());
         warn!(target: "dvidfs", code = "worker_died", op = "mount", path = %dir.display(), cause = %status, "reads fail until it is mounted again");
         deaths.push_back(Instant::now());
-        pause(&mut deaths, &watched, &dir)?;
+        pause(&mut deaths, &watched, dir)?;
         if watched.is_stopping() {
-            return clear(&dir);
+            return clear(dir);
         }
     }
 }
@@ -164,10 +164,6 @@ fn pass_on_signals(watched: Arc<Watched>, foreground: bool) -> Result<(), Failur
     };
     let started = thread::Builder::new().name("signals".into()).spawn(listen);
     started.map(drop).map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ mod mountinfo;
 mod serve;
 mod session;
 
-pub use mount::{MountError, MountOptions, check_mountpoint, clear_dead_mount, lies_below, live_mount, unmount};
+pub use mount::{
+    MountError, MountOptions, check_mountpoint, check_over_dead, clear_dead_mount, lies_below, live_mount, unmount,
+};
 pub use mountinfo::{MountEntry, mounts};
 pub use serve::Serve;
 pub use session::{Ending, Mounted, Stopper, mount, request_timeout};

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::statfs;
 
-use super::device::{NotDetached, check_device, detach, mount_device, unmount_unused};
+use super::device::{NotDetached, check_device, detach, mount_device, mounts_directly, unmount_unused};
 use super::mountinfo::{MountEntry, mount_at, mounts};
 
 /// How a mount is made.
@@ -28,8 +28,8 @@ pub struct MountOptions {
     pub read_ahead_kb: Option<u32>,
     /// Whether a dead mount of ours at the same directory is taken away first.
     pub replace: bool,
-    /// Whether the mount is made over a dead one of ours, if there is one, so that its error shows until then. An
-    /// ordinary user cannot do that: then the dead one is taken away right before.
+    /// Whether the mount is made over a dead one of ours, if there is one, so that its error shows until then: only for
+    /// whom [`check_over_dead`] lets.
     pub over_dead: bool,
 }
 
@@ -63,6 +63,10 @@ pub enum MountError {
     NoHelper(&'static str),
     #[error("--allow-other is not allowed here: add the line user_allow_other to /etc/fuse.conf, or run as root")]
     AllowOtherDenied,
+    #[error(
+        "--supervise is refused: only root can mount over a dead mount, and without that a crash would turn arrays into missing files, which read as zeros: run as root, or leave it out"
+    )]
+    NotOverDead,
     #[error("the system gives no threads: allow more of them (ulimit -u, pids cgroup)")]
     NoThreads(#[source] io::Error),
     #[error("{} does not exist: make the directory first", .0.display())]
@@ -121,7 +125,12 @@ impl MountError {
     pub fn is_of_the_system(&self) -> bool {
         matches!(
             self,
-            Self::NoDevice | Self::DeviceDenied | Self::Device(_) | Self::NoHelper(_) | Self::AllowOtherDenied
+            Self::NoDevice
+                | Self::DeviceDenied
+                | Self::Device(_)
+                | Self::NoHelper(_)
+                | Self::AllowOtherDenied
+                | Self::NotOverDead
         )
     }
 }
@@ -138,12 +147,12 @@ pub(super) struct NewMount {
 pub(super) fn make_mount(mountpoint: &Path, options: &MountOptions) -> Result<NewMount, MountError> {
     if options.over_dead && is_dead(mountpoint) {
         let resolved = resolve_parent(mountpoint)?;
-        let is_ours = entry_at(&resolved)?.is_some_and(|entry| entry.is_ours());
-        if is_ours && let Ok(device) = mount_device(&resolved, options) {
-            return Ok(NewMount { device, mountpoint: resolved });
+        if entry_at(&resolved)?.is_some_and(|entry| entry.is_ours()) {
+            // Whatever comes of it, the dead one stays: without it the directory would look empty.
+            return Ok(NewMount { device: mount_device(&resolved, options)?, mountpoint: resolved });
         }
     }
-    if options.replace || options.over_dead {
+    if options.replace {
         clear_dead_mount(mountpoint)?;
     }
     let resolved = check_directory(mountpoint)?;
@@ -166,6 +175,15 @@ pub fn check_mountpoint(mountpoint: &Path, replace: bool) -> Result<(), MountErr
         checked => drop(checked?),
     }
     check_device()
+}
+
+/// Whether this user can mount over a dead mount, so that its directory never looks empty in between.
+///
+/// # Errors
+/// If not.
+pub fn check_over_dead() -> Result<(), MountError> {
+    // The helper looks at the directory first, and a dead mount lets nobody do that.
+    if mounts_directly() { Ok(()) } else { Err(MountError::NotOverDead) }
 }
 
 /// Takes away the mounts of ours at a directory whose programs have died. Any other directory is left alone.

@@ -21,7 +21,7 @@ impl FailedReads {
     /// Tells of one, before its reader learns of it.
     pub(super) fn tell(&self, ino: u64, window: Range<u64>, (code, cause): (&'static str, String)) {
         let failure = Failure {
-            time: now().as_millis() as f64 / 1000.0,
+            time: self.metrics.clock().now_seconds(),
             path: self.tree.path(ino),
             offset: window.start,
             size: window.end.saturating_sub(window.start),

@@ -63,6 +63,8 @@ fn a_job_is_told_whether_a_read_of_it_failed() {
         assert!(lines[0].starts_with("gray/volume.zarr/s0/0/0/0: ") && lines[0].contains("http_status"), "{lines:?}");
         assert!(said.contains("reads of 1 files failed since") && said.lines().count() == 1, "{said}");
     }
+    let (code, lines, said) = outcome(&[dir, "--since", "2100-01-01T00:00:00Z"]);
+    assert!(code == Some(1) && lines.is_empty() && said.contains("later than now"), "a clock that is ahead: {said}");
     std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(outcome(&[dir, "--since", &now()]).0, Some(0), "nothing failed since");
     assert_eq!(outcome(&[dir, "--since", "1970-01-01T00:00:00Z"]).0, Some(1), "all of the mount");
@@ -95,6 +97,38 @@ fn a_job_is_told_whether_a_read_of_it_failed() {
             "{said}"
         );
     }
+}
+
+/// What a program of Debian's package faketime preloads.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+#[test]
+fn a_failure_after_the_clock_was_set_back_is_told() {
+    if !can_mount() {
+        return;
+    }
+    if !std::path::Path::new(FAKETIME).exists() {
+        return println!("SKIPPED: fault I16: needs {FAKETIME}");
+    }
+    let _limit = time_limit(Duration::from_secs(60));
+    let dataset = Dataset::test().only(&["gray"]);
+    let demo = Demo::start(DemoOptions { dataset, ..DemoOptions::default() }).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let clock = place.path().join("clock");
+    fs::write(&clock, "+0").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dvidfs"));
+    command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let source = format!("{}/a40d", demo.origin());
+    let mounted = Mounted::started(command, &source, &["--settle", "0", "--no-prefetch"]);
+    let (root, began) = (mounted.root(), now());
+    // Written whole, for it is read at any time.
+    fs::write(place.path().join("new"), "-30").unwrap();
+    fs::rename(place.path().join("new"), &clock).unwrap();
+    demo.set_faults(vec![Fault::always("/gray/subvolblocks", BAD)]);
+    assert!(fs::read(root.join("gray/volume.zarr/s0/0/0/0")).is_err());
+    let (code, lines, _) = outcome(&[root.to_str().unwrap(), "--since", &began]);
+    assert!(code == Some(1) && lines.len() == 1 && lines[0].contains("1 failed read"), "{code:?} {lines:?}");
 }
 
 /// Where patience has ended, the same reader is refused the same bytes at once for a second: that read has failed, too.

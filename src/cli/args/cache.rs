@@ -59,6 +59,12 @@ pub(in crate::cli) enum CacheWhat {
     Clear(CachePlace),
 }
 
+impl CachePlace {
+    pub(super) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        [&mut self.cache_dir, &mut self.cache_key_file, &mut self.caches].into_iter().flatten().collect()
+    }
+}
+
 impl CacheCommand {
     pub(super) fn place_mut(&mut self) -> &mut CachePlace {
         match &mut self.what {

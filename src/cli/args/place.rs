@@ -1,5 +1,7 @@
 //! The words about how a mount is made.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::super::failure::Failure;
@@ -18,7 +20,8 @@ pub(in super::super) struct PlaceArgs {
     /// Permissions that nobody is given, such as 027: by itself everybody may read whom the mount lets in
     #[arg(long, value_name = "OCTAL", value_parser = umask, default_value = "000")]
     pub(in super::super) umask: u16,
-    /// Mount again if the program dies: within two seconds, and until then the directory answers with an error
+    /// Mount again if the program dies: within two seconds, and until then the directory answers with an error. Only
+    /// root can
     #[arg(long)]
     pub(in super::super) supervise: bool,
     /// Take away a dead dvidfs mount at the same directory first
@@ -37,6 +40,9 @@ pub(in super::super) struct PlaceArgs {
     /// Options as in fstab: ro, allow_other, umask=OCTAL, fsname=NAME
     #[arg(short = 'o', value_name = "OPT,...", value_delimiter = ',')]
     options: Vec<String>,
+    /// Set in all processes that are started for a mount: the directory in which the words were written
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub(super) written_in: Option<PathBuf>,
     /// Set in the process that becomes the daemon
     #[arg(long, hide = true)]
     pub(in super::super) daemon_child: bool,

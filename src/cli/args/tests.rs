@@ -1,5 +1,7 @@
 #![allow(clippy::wildcard_enum_match_arm)] // any other command is the failure
 
+use std::path::Path;
+
 use super::*;
 
 fn command(line: &str) -> Command {
@@ -162,4 +164,43 @@ fn help_and_version_are_printed_without_an_error() {
             other => panic!("{line}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn every_path_means_what_it_did_where_it_was_written() {
+    let files = "--metadata rel/m --token-file rel/t --cacert rel/c --log-file rel/l";
+    for line in [
+        format!("mount host:1/abc rel/d {files} --cache-dir rel/e --cache-key-file rel/k"),
+        format!("demo rel/d {files} --faults rel/f --volume a=rel/a.npy"),
+        format!("info host:1/abc {files}"),
+        "cache ls --cache-dir rel/c --cache-key-file rel/k".to_owned(),
+        "umount rel/d".to_owned(),
+        "check rel/d".to_owned(),
+    ] {
+        let mut command = command(&line);
+        assert!(command.has_relative_path(), "{line}");
+        command.make_absolute(Path::new("/from/./here"));
+        let told = format!("{command:?}");
+        assert_eq!(told.matches("\"/from/here/rel/").count(), line.matches("rel/").count(), "{line}: {told}");
+        assert!(!told.contains("\"rel/") && !command.has_relative_path(), "{told}");
+        command.make_absolute(Path::new("/elsewhere"));
+        assert!(format!("{command:?}") == told, "an absolute path stays");
+    }
+    let mut command = command("umount ");
+    command.make_absolute(Path::new("/from"));
+    assert!(format!("{command:?}").contains("dir: \"\""), "no name stays none: {command:?}");
+}
+
+#[test]
+fn words_that_start_the_daemon_say_where_they_were_written() {
+    let Words::Do(mut command, mut again) = parse(vec!["host:1/abc".into(), "m".into()]).unwrap() else { panic!() };
+    from_here(&mut command, &mut again).unwrap();
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(again[1].to_str().unwrap(), format!("--written-in={}", here.display()));
+    again[1] = "--written-in=/there".into();
+    let words = again.clone();
+    let Words::Do(mut command, mut again) = parse(again).unwrap() else { panic!() };
+    from_here(&mut command, &mut again).unwrap();
+    let Command::Mount(MountArgs { dir, .. }) = *command else { panic!() };
+    assert_eq!((dir, again), (PathBuf::from("/there/m"), words));
 }

@@ -13,7 +13,7 @@ pub(super) struct Verdict {
     pub(super) summary: String,
 }
 
-/// A job that begins right after the mount is made names its second, which begins before the mount.
+/// A job that begins right after the first mount is made names its second, which begins before the mount.
 const MOMENT_SECONDS: f64 = 1.0;
 
 /// The failed reads of one file.
@@ -41,7 +41,9 @@ pub(super) fn verdict(stats: &Value, errors: &str, since: Option<f64>) -> Verdic
         }
     }
     let mounted = stats["mounted"].as_f64();
-    let died = stats["died_before"].as_f64().filter(|&died| is_within(died, since));
+    // Reads failed until it was mounted again.
+    let meanwhile = |died: f64| is_within(died, since) || is_within(mounted.unwrap_or(f64::INFINITY), since);
+    let died = stats["died_before"].as_f64().filter(|&died| meanwhile(died));
     if let Some(died) = died {
         lines.push(format!("the program died and was started again {}: reads meanwhile have failed", at(died)));
     }
