@@ -108,7 +108,7 @@ fn a_failure_after_the_clock_was_set_back_is_told() {
         return;
     }
     if !std::path::Path::new(FAKETIME).exists() {
-        return println!("SKIPPED: fault I16: needs {FAKETIME}");
+        return crate::support::skipped(&format!("fault I16: needs {FAKETIME}"));
     }
     let _limit = time_limit(Duration::from_secs(60));
     let dataset = Dataset::test().only(&["gray"]);

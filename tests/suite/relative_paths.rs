@@ -128,7 +128,7 @@ fn a_supervised_daemon_mounts_again_where_its_words_were_written() {
         return;
     }
     if !nix::unistd::geteuid().is_root() {
-        println!("SKIPPED: fault I5: only root can supervise a mount");
+        crate::support::skipped("fault I5: only root can supervise a mount");
         return;
     }
     let _limit = time_limit(Duration::from_secs(120));
