@@ -175,7 +175,8 @@ fn a_daemon_that_waits_for_its_server_ends_with_the_command() {
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
     let since = Instant::now();
     wait_for("the daemon ends", || has_ended(pid));
-    assert!(since.elapsed() < Duration::from_secs(5));
+    // Far less than it would wait.
+    assert!(since.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

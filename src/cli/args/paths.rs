@@ -8,10 +8,7 @@ impl Command {
     /// Makes every path what it means in this directory.
     pub(super) fn make_absolute(&mut self, from: &Path) {
         for path in self.paths_mut() {
-            // No name at all stays one: what it is given to says so.
-            if !path.as_os_str().is_empty()
-                && let Ok(absolute) = std::path::absolute(from.join(&*path))
-            {
+            if let Ok(absolute) = std::path::absolute(from.join(&*path)) {
                 *path = absolute;
             }
         }
