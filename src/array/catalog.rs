@@ -94,7 +94,7 @@ impl Catalog {
     /// Opens every instance of a node: finds pyramids, probes once which levels were computed, describes arrays.
     ///
     /// # Errors
-    /// If an option names an instance that the node does not have, or the server is away when levels are looked at.
+    /// If an option names an instance that the node does not have, or a level cannot be looked at.
     pub fn open(node: &Node, cache: &Arc<BlockCache>, options: &CatalogOptions) -> Result<Self, CatalogError> {
         let mut infos = node.instances.clone();
         let mut ignored = apply_extents(&mut infos, options)?;
@@ -208,42 +208,8 @@ fn probe_one(
     });
     match probe.transpose() {
         // Nobody looked at this box while there was a server.
-        Err(error) if error.kind() == ErrorKind::Offline => Ok(Some(Probe::unknown("without a server"))),
-        Err(error) if is_of_one_instance(error.kind()) => {
-            let (name, why) = (&infos[index].name, with_source(&error));
-            tracing::warn!(
-                target: "dvidfs", code = error.code(), op = "mount", inst = %name.escape_debug(), cause = %why,
-                "its blocks cannot be looked at: level 0 alone is shown"
-            );
-            Ok(Some(Probe::unknown(&format!("their blocks could not be looked at at the mount ({why})"))))
-        }
+        Err(error) if error.kind() == ErrorKind::Offline => Ok(Some(Probe::unknown())),
         probe => probe,
-    }
-}
-
-fn with_source(error: &DvidError) -> String {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-    format!("{error}{}", source.unwrap_or_default())
-}
-
-/// Whether an error says nothing about other instances. Who does not answer at all is away for all of them.
-fn is_of_one_instance(kind: ErrorKind) -> bool {
-    match kind {
-        ErrorKind::Status(_)
-        | ErrorKind::Denied
-        | ErrorKind::Redirected
-        | ErrorKind::Malformed
-        | ErrorKind::OverLimit => true,
-        ErrorKind::Unreachable
-        | ErrorKind::UnknownHost
-        | ErrorKind::TlsFailed
-        | ErrorKind::Timeout
-        | ErrorKind::Cut
-        | ErrorKind::Busy
-        | ErrorKind::IdentityChanged
-        | ErrorKind::MappingLoading
-        | ErrorKind::Abandoned
-        | ErrorKind::Offline => false,
     }
 }
 

@@ -21,11 +21,10 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// Nobody can be asked, or no answer tells: level 0 alone is shown, for a level that was never computed would read
-    /// as zeros.
-    pub(super) fn unknown(why: &str) -> Self {
-        let left_out = format!("scale 1 and coarser: {why}: it is not known whether they were ever computed");
-        Self { n_levels: 1, sample: Vec::new(), left_out: vec![left_out] }
+    /// Nobody can be asked.
+    pub(super) fn unknown() -> Self {
+        let left_out = "scale 1 and coarser: without a server it is not known whether they were ever computed";
+        Self { n_levels: 1, sample: Vec::new(), left_out: vec![left_out.to_owned()] }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Becoming a daemon without a fork: the program starts itself once more, and waits until that says that it is ready.
 //!
-//! The child's standard output is a pipe on which it writes one line: `ready`, or `failed CODE TEXT`.
+//! The child's standard output is a pipe on which it writes one line: `ready WORD...`, or `failed CODE TEXT`. The words of a
+//! supervised mount tell its arrays; who mounts again for it gets them as its standard input.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 
@@ -21,28 +22,29 @@ const FAILED: &str = "failed";
 ///
 /// The child's warnings go to the terminal until then.
 pub(super) fn start(words: &[OsString]) -> Result<(), Failure> {
-    let mut child = spawn(words, &["--daemon-child".into()])?;
-    report_of(&mut child).unwrap_or_else(|| {
+    let mut child = spawn(words, &["--daemon-child".into()], Stdio::null())?;
+    let reported = report_of(&mut child).unwrap_or_else(|| {
         let how = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         Err(ended_early(&how))
-    })
+    });
+    reported.map(drop)
 }
 
 /// Starts this program once more, with these words behind that of the command: behind a `--` they would be none.
-pub(super) fn spawn(words: &[OsString], more: &[OsString]) -> Result<Child, Failure> {
+pub(super) fn spawn(words: &[OsString], more: &[OsString], input: Stdio) -> Result<Child, Failure> {
     Command::new("/proc/self/exe")
         .arg0("dvidfs")
         .args(words.iter().take(1).chain(more).chain(words.iter().skip(1)))
         // What the terminal sends to the one in front reaches only that.
         .process_group(if more.iter().any(|word| word == "--worker") { 0 } else { nix::unistd::getpgrp().as_raw() })
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| Failure::mount(format!("cannot start the daemon: {error}: try --foreground")))
 }
 
-/// Waits until the child says whether its mount can be read; `None` if it ended without a word.
-pub(super) fn report_of(child: &mut Child) -> Option<Result<(), Failure>> {
+/// Waits until the child says whether its mount can be read, and the words of its arrays; `None` if it ended without a word.
+pub(super) fn report_of(child: &mut Child) -> Option<Result<Vec<String>, Failure>> {
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
         // A broken pipe reads as an end, which is what it means.
@@ -56,13 +58,32 @@ pub(super) fn ended_early(how: &str) -> Failure {
     Failure::mount(format!("the daemon ended before its mount was ready ({how}): try --foreground"))
 }
 
-fn parse_report(line: &str) -> Option<Result<(), Failure>> {
+fn parse_report(line: &str) -> Option<Result<Vec<String>, Failure>> {
     let line = line.strip_suffix('\n')?;
-    if line == READY {
-        return Some(Ok(()));
+    let mut words = line.split(' ').map(str::to_owned);
+    if words.next().as_deref() == Some(READY) {
+        return Some(Ok(words.collect()));
     }
     let (code, text) = line.strip_prefix(FAILED)?.trim_start().split_once(' ')?;
     Some(Err(Failure::new(code.parse().ok()?, text)))
+}
+
+/// Starts a worker that mounts as another one did before, whose arrays these are.
+pub(super) fn spawn_worker(words: &[OsString], more: &[OsString], arrays: &[String]) -> Result<Child, Failure> {
+    let mut child = spawn(words, more, Stdio::piped())?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that has ended already tells so by its end.
+        let _ = input.write_all(arrays.join(" ").as_bytes());
+    }
+    Ok(child)
+}
+
+/// The arrays of the mount before, as the supervisor gives them.
+pub(super) fn arrays_before() -> Result<Vec<String>, Failure> {
+    let mut text = String::new();
+    let read = io::stdin().read_to_string(&mut text);
+    read.map_err(|error| Failure::mount(format!("the supervisor does not tell what was mounted: {error}")))?;
+    Ok(text.split_whitespace().map(str::to_owned).collect())
 }
 
 /// What the process that becomes the daemon does first: it takes the program's name, since it was started by that of
@@ -82,12 +103,12 @@ pub(super) fn detach_from_session() -> Result<(), Failure> {
     }
 }
 
-/// Tells the parent that the mount can be read, and lets go of directory and terminal; a worker in front keeps its
+/// Tells the parent that the mount can be read, and the words of its arrays, and lets go of directory and terminal; a worker in front keeps its
 /// standard error.
 ///
 /// # Errors
 /// If the parent was interrupted: nobody wants the mount then.
-pub(super) fn report_ready(place: &PlaceArgs) -> Result<(), Failure> {
+pub(super) fn report_ready(place: &PlaceArgs, arrays: &[String]) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::mount(format!("cannot become a daemon: {error}"));
     // From here on a parent that has gone is known by its pipe.
     prctl::set_pdeathsig(None).map_err(|errno| failed(errno.into()))?;
@@ -97,7 +118,8 @@ pub(super) fn report_ready(place: &PlaceArgs) -> Result<(), Failure> {
         nix::unistd::dup2_stderr(&nowhere).map_err(|errno| failed(errno.into()))?;
     }
     let mut stdout = io::stdout();
-    let said = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
+    let words = [&[READY.to_owned()], arrays].concat().join(" ");
+    let said = writeln!(stdout, "{words}").and_then(|()| stdout.flush());
     nix::unistd::dup2_stdout(&nowhere).map_err(|errno| failed(errno.into()))?;
     said.map_err(failed)
 }
@@ -115,7 +137,8 @@ mod tests {
 
     #[test]
     fn the_parent_tells_success_from_failure_from_a_crash() {
-        assert_eq!(parse_report("ready\n"), Some(Ok(())));
+        assert_eq!(parse_report("ready\n"), Some(Ok(vec![])));
+        assert_eq!(parse_report("ready a b\n"), Some(Ok(vec!["a".into(), "b".into()])));
         assert_eq!(parse_report("failed 32 no answer: try later\n"), Some(Err(Failure::mount("no answer: try later"))));
         for crashed in ["", "ready", "rea", "failed\n", "failed x y\n", "failed 32 cut", "noise\n"] {
             assert_eq!(parse_report(crashed), None, "{crashed:?}");

@@ -11,6 +11,7 @@ mod demo;
 mod disk_cache;
 mod failure;
 mod info;
+mod likeness;
 mod logs;
 mod memory;
 mod mount;

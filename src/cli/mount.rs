@@ -24,7 +24,7 @@ use super::logs::Logged;
 use super::open::{Asked, Opened, address, open};
 use super::run::complain;
 use super::supervise::supervise;
-use super::{daemon, disk_cache, logs, offline};
+use super::{daemon, disk_cache, likeness, logs, offline};
 
 /// How often it is looked whether a branch has moved on.
 const HEAD_LOOKS: Duration = Duration::from_secs(60);
@@ -70,7 +70,7 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     let is_offline = cache.is_some_and(|cache| cache.offline);
     let opened = open(address, server, if is_offline { offline::alone(disk)? } else { Asked::Server(disk) })?;
     let head = opened.node.head().map(Arc::new);
-    let tree = tree(&opened, &order, head.clone())?;
+    let (tree, arrays) = tree(&opened, &order, head.clone())?;
     let options = MountOptions {
         fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
         allow_other: place.allow_other,
@@ -87,7 +87,7 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     if let Some(head) = head {
         watch(head, HEAD_LOOKS.mul_f64(server.time_scale()));
     }
-    if let Err(failure) = heard.and_then(|()| announce(place, log, &opened, mounted.mountpoint())) {
+    if let Err(failure) = heard.and_then(|()| announce(place, log, &opened, (mounted.mountpoint(), &arrays))) {
         mounted.stopper().stop();
         let _ = mounted.run();
         return Err(failure);
@@ -108,15 +108,19 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     }
 }
 
-/// The files of a node.
-fn tree(opened: &Opened, order: &Order<'_>, head: Option<Arc<Head>>) -> Result<Arc<VirtualFs>, Failure> {
+/// The files of a node, and the words of its arrays. They are as before, if it is mounted again.
+fn tree(opened: &Opened, order: &Order<'_>, head: Option<Arc<Head>>) -> Result<(Arc<VirtualFs>, Vec<String>), Failure> {
     let Opened { node, catalog, .. } = opened;
     let layouts = order.layouts;
     let shown = (layouts.options(), boxes(&layouts.boxes, node, catalog)?);
     let told = Told { died: order.place.died, lost_lines: order.logged.lost_lines(), head };
-    VirtualFs::new(contents(opened, config(order), shown, told))
-        .map(Arc::new)
-        .map_err(|error| Failure::mount(Chain(&error).to_string()))
+    let contents = contents(opened, config(order), shown, told);
+    let arrays = likeness::arrays(&contents);
+    if order.place.died.is_some() {
+        likeness::check(&daemon::arrays_before()?, &arrays)?;
+    }
+    let tree = VirtualFs::new(contents).map_err(|error| Failure::mount(Chain(&error).to_string()))?;
+    Ok((Arc::new(tree), arrays))
 }
 
 /// Looks now and then whether the branch has moved on. Looks as long as the process lives; there is nothing to join.
@@ -131,14 +135,19 @@ fn watch(head: Arc<Head>, every: Duration) {
 }
 
 /// Says that the mount can be read, once it can.
-fn announce(place: &PlaceArgs, log: &LogArgs, opened: &Opened, mountpoint: &Path) -> Result<(), Failure> {
+fn announce(
+    place: &PlaceArgs,
+    log: &LogArgs,
+    opened: &Opened,
+    (mountpoint, arrays): (&Path, &[String]),
+) -> Result<(), Failure> {
     std::fs::metadata(mountpoint)
         .map_err(|error| Failure::mount(format!("{} is mounted and cannot be read: {error}", mountpoint.display())))?;
     if !place.daemon_child && !log.quiet && place.died.is_none() {
         let n_instances = opened.node.instances.len();
         complain(&format!("{n_instances} instances at {}; Ctrl-C unmounts", mountpoint.display()));
     }
-    if place.daemon_child || place.worker { daemon::report_ready(place) } else { Ok(()) }
+    if place.daemon_child || place.worker { daemon::report_ready(place, arrays) } else { Ok(()) }
 }
 
 /// SIGTERM and SIGINT unmount in order, a second one at once. SIGHUP does so in front, where it means that the

@@ -69,36 +69,47 @@ pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[O
     }
     let watched = Arc::new(Watched::default());
     pass_on_signals(Arc::clone(&watched), place.foreground)?;
-    let (clock, mut died, mut deaths, mut is_first) = (Clock::default(), None, VecDeque::new(), true);
+    let (clock, mut died, mut deaths, mut n_refused) = (Clock::default(), None, VecDeque::new(), 0);
+    // The words of what was mounted first, once it was.
+    let mut mounted: Option<Vec<String>> = None;
     loop {
-        let mut worker = daemon::spawn(words, &worker_words(died))?;
+        let before = mounted.as_deref().unwrap_or_default();
+        let mut worker = daemon::spawn_worker(words, &worker_words(died), before)?;
         watched.worker.store(i32::try_from(worker.id()).unwrap_or(0), Ordering::SeqCst);
         if watched.is_stopping() {
             watched.stop();
         }
-        match daemon::report_of(&mut worker) {
-            Some(Err(failure)) if is_first => return Err(failure),
+        let report = daemon::report_of(&mut worker);
+        let is_refused = matches!(report, Some(Err(_)));
+        match report {
+            Some(Err(failure)) if mounted.is_none() => return Err(failure),
             Some(Err(failure)) => warn!(target: "dvidfs", code = "remount_failed", op = "mount", cause = %failure.line),
-            Some(Ok(())) if is_first => {
-                is_first = false;
+            Some(Ok(arrays)) if mounted.is_none() => {
+                mounted = Some(arrays);
                 if place.daemon_child {
-                    daemon::report_ready(place)?;
+                    daemon::report_ready(place, &[])?;
                 }
             }
-            Some(Ok(())) => warn!(target: "dvidfs", code = "remounted", op = "mount", path = %dir.display()),
+            Some(Ok(_)) => warn!(target: "dvidfs", code = "remounted", op = "mount", path = %dir.display()),
             None => {}
         }
         let status = ended(&mut worker, &watched)?;
         if status.success() || watched.is_stopping() {
             return clear(dir);
         }
-        if is_first {
+        if mounted.is_none() {
             return Err(daemon::ended_early(&status.to_string()));
         }
-        died = Some(clock.now_seconds());
-        warn!(target: "dvidfs", code = "worker_died", op = "mount", path = %dir.display(), cause = %status, "reads fail until it is mounted again");
-        deaths.push_back(Instant::now());
-        pause(&mut deaths, &watched, dir)?;
+        if is_refused {
+            // No program that cannot live: server or node are not as they were, and may be again.
+            n_refused += 1;
+            wait(pause_after(AT_ONCE + n_refused), &watched);
+        } else {
+            (died, n_refused) = (Some(clock.now_seconds()), 0);
+            warn!(target: "dvidfs", code = "worker_died", op = "mount", path = %dir.display(), cause = %status, "reads fail until it is mounted again");
+            deaths.push_back(Instant::now());
+            pause(&mut deaths, &watched, dir)?;
+        }
         if watched.is_stopping() {
             return clear(dir);
         }
@@ -132,11 +143,16 @@ fn pause(deaths: &mut VecDeque<Instant>, watched: &Watched, dir: &Path) -> Resul
         complain(&words);
         return Err(Failure::mount(words));
     }
-    let end = Instant::now() + pause_after(n);
+    wait(pause_after(n), watched);
+    Ok(())
+}
+
+/// Waits so long, or until the mount is to end.
+fn wait(lasting: Duration, watched: &Watched) {
+    let end = Instant::now() + lasting;
     while Instant::now() < end && !watched.is_stopping() {
         thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
 }
 
 fn pause_after(n_deaths: usize) -> Duration {

@@ -16,7 +16,7 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct GivenUp {
     /// By reader and file. No I/O happens under the lock.
-    reads: Mutex<HashMap<(u32, u64), Failed>>,
+    reads: Mutex<HashMap<(u32, u64), Vec<Failed>>>,
 }
 
 #[derive(Debug)]
@@ -37,17 +37,24 @@ impl GivenUp {
         let now = Instant::now();
         let failed = Failed { at: now, offset: range.offset, end: end_of(request), error: error.clone() };
         let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
-        reads.retain(|_, failed| now.duration_since(failed.at) < REMEMBERED);
-        // Who is refused because of this does not make it last longer.
-        reads.entry((pid, ino)).or_insert(failed);
+        reads.retain(|_, all| {
+            all.retain(|failed| now.duration_since(failed.at) < REMEMBERED);
+            !all.is_empty()
+        });
+        let all = reads.entry((pid, ino)).or_default();
+        // Who is refused because of this does not make it last longer. A large read fails in several pieces at once.
+        if !all.iter().any(|known| known.offset <= failed.offset && failed.end <= known.end) {
+            all.push(failed);
+        }
     }
 
     /// Why this reader was refused some of these bytes just now.
     pub(super) fn recall(&self, request: ReadRequest) -> Option<vfs::Error> {
         let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = reads.get(&(request.pid, request.ino))?;
-        let overlaps = request.range.offset < failed.end && failed.offset < end_of(request);
-        (overlaps && failed.at.elapsed() < REMEMBERED).then(|| failed.error.clone())
+        let is_meant = |failed: &&Failed| {
+            request.range.offset < failed.end && failed.offset < end_of(request) && failed.at.elapsed() < REMEMBERED
+        };
+        reads.get(&(request.pid, request.ino))?.iter().find(is_meant).map(|failed| failed.error.clone())
     }
 }
 
@@ -70,12 +77,17 @@ mod tests {
         assert!(given_up.recall(request(7, 1, 0)).is_none());
         given_up.remember(request(7, 1, 1000), &vfs::Error::ShuttingDown);
         given_up.remember(request(0, 1, 1000), &vfs::Error::ShuttingDown);
+        // The pieces of a large read, in whatever order they fail.
+        given_up.remember(request(7, 1, 5000), &vfs::Error::ShuttingDown);
+        given_up.remember(request(7, 1, 4000), &vfs::Error::ShuttingDown);
         for (asked, refused) in [
             (request(7, 1, 1000), true),
             (request(7, 1, 901), true),
             (request(7, 1, 900), false),
             (request(7, 1, 1099), true),
             (request(7, 1, 1100), false),
+            (request(7, 1, 4000), true),
+            (request(7, 1, 5050), true),
             (request(8, 1, 1000), false),
             (request(7, 2, 1000), false),
             (request(0, 1, 1000), false),
