@@ -217,6 +217,29 @@ fn a_busy_server_is_given_up_when_patience_ends_and_not_before() {
     given_up("B4", FaultKind::LengthTooLarge, &["fetch_cut"], 3);
 }
 
+/// The kernel asks for a chunk of 2 MiB in several pieces, and for a page of it once more when they have failed.
+#[test]
+fn a_read_in_several_pieces_is_given_up_once() {
+    if !can_mount() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(120));
+    let demo = test_demo(&["segmentation"]);
+    let options = ["--settle", "0", "--no-prefetch", "--patience", "3s"];
+    let mounted = Mounted::new(&format!("{}/a40d", demo.origin()), &options);
+    let targets = targets(&mounted, demo.dataset(), &["segmentation"], "supervoxels", "blocks");
+    demo.set_faults(vec![Fault::always("/blocks/", status(503))]);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for target in &targets[..4] {
+            assert!(target.expected.len() > 1 << 20, "it is one piece");
+            scope.spawn(|| assert_eq!(read(target), Err(nix::libc::EIO)));
+        }
+    });
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(5), "{took:?} at a patience of 3 s");
+}
+
 #[test]
 fn a_refused_token_is_read_anew_once_and_then_the_read_is_refused() {
     if !can_mount() {
