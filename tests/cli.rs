@@ -209,11 +209,14 @@ fn words_about_instances_that_come_to_nothing_are_told_before_the_command_is_bac
     let _alone = alone();
     let scratch = Scratch::new();
     let extents = ["--extents", "gray=0:8,0:8,0:8"];
-    check_refusal(
-        dvidfs().arg(source()).arg(scratch.mountpoint()).args(["--extents", "grey=0:8,0:8,0:8"]),
-        32,
-        "\"gray\"",
-    );
+    for (option, words, told) in [
+        ("--extents", "grey=0:8,0:8,0:8", "\"gray\""),
+        ("--box", "b=grey:0:8,0:8,0:8", "has no instance \"grey\""),
+        ("--max-instances", "1", "raise --max-instances"),
+    ] {
+        let code = if option == "--max-instances" { 32 } else { 1 };
+        check_refusal(dvidfs().arg(source()).arg(scratch.mountpoint()).args([option, words]), code, told);
+    }
     let output = run(dvidfs().arg(source()).arg(scratch.mountpoint()).args(extents));
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(said(&output), "dvidfs: --extents for \"gray\" is ignored: the server knows its box\n");
@@ -224,7 +227,7 @@ fn info_shows_a_node_without_a_mount() {
     let output = run(dvidfs().arg("info").arg(source()));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert!(text.contains(DEMO.dataset().root()) && text.contains("SHAPE") && text.contains("uint8"), "{text}");
+    assert!(text.contains(DEMO.dataset().root()) && text.contains("SHAPE") && text.contains("OFFSET") && text.contains("uint8"), "{text}");
     let output = run(dvidfs().args(["info", "--json"]).arg(source()));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["node"]["uuid"], DEMO.dataset().root());

@@ -522,10 +522,21 @@ fn a_mount_of_another_user_is_told_to_be_theirs() {
     open(program.path());
     let copy = program.path().join("dvidfs");
     fs::copy(env!("CARGO_BIN_EXE_dvidfs"), &copy).unwrap();
-    let output = setpriv(&[copy.to_str().unwrap(), "umount", mount.directory.to_str().unwrap()]).unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(32), "{said}");
-    assert!(said.contains("is a mount of root: only they or root can unmount it"), "{said}");
+    let below = mount.directory.join("below");
+    for (command, path, words) in [
+        ("umount", &mount.directory, "is a mount of root: only they or root can unmount it"),
+        (
+            "check",
+            &mount.directory,
+            "is a mount of root, who alone may read it: ask as root, or mount it with --allow-other",
+        ),
+        ("check", &below, "is a mount of root, who alone may read it"),
+    ] {
+        let output = setpriv(&[copy.to_str().unwrap(), command, path.to_str().unwrap()]).unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(32), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
     assert!(mount.is_mounted());
     mount.stop();
 }

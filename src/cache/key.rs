@@ -95,7 +95,8 @@ impl FetchError {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scale, block, attempts, waited, .. } = self;
-        write!(f, "no block {} at scale {scale} after {attempts} attempts, {waited:.1?}", block.0)
+        let times = if *attempts == 1 { "attempt" } else { "attempts" };
+        write!(f, "no block {} at scale {scale} after {attempts} {times}, {waited:.1?}", block.0)
     }
 }
 

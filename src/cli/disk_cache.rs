@@ -47,7 +47,9 @@ pub(super) fn open(args: &CacheArgs, time_scale: f64) -> Result<Option<Disk>, Fa
     make_caches(&args.place);
     match Disk::open(config) {
         Ok(disk) => Ok(Some(disk)),
-        Err(error) if args.place.cache_dir.is_some() => Err(refused(&error)),
+        Err(error) if args.place.cache_dir.is_some() => {
+            Err(Failure::usage(format!("{}; --no-cache does without", refused(&error).line)))
+        }
         Err(error) => {
             warn!(target: "dvidfs", code = "cache_dir", cause = %Chain(&error), "nothing is kept on disk");
             Ok(None)
@@ -151,7 +153,7 @@ fn directory(place: &CachePlace) -> Result<Option<PathBuf>, Failure> {
     };
     let refused = |why: String| {
         let named = named.display();
-        Failure::usage(format!("--cache-dir {named}: {why}: name a directory that is there, or use --no-cache"))
+        Failure::usage(format!("--cache-dir {named}: {why}: name a directory that is there"))
     };
     let found = named.metadata().map_err(|error| refused(error.to_string()))?;
     if !found.is_dir() {
@@ -170,7 +172,7 @@ fn make_caches(place: &CachePlace) {
 }
 
 fn refused(error: &DirectoryError) -> Failure {
-    Failure::usage(format!("the disk cache cannot be used: {}; --no-cache does without", Chain(error)))
+    Failure::usage(format!("the disk cache cannot be used: {}", Chain(error)))
 }
 
 /// The key that the text of a file stands for.

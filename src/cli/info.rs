@@ -45,13 +45,14 @@ fn as_text(opened: &Opened) -> String {
         format!("note      {}", or(&node.info.note, "-")),
         String::new(),
     ];
-    let header = ["INSTANCE", "TYPE", "DTYPE", "SHAPE z,y,x", "VOXEL nm z,y,x", "LEVELS"].map(str::to_owned);
+    let header =
+        ["INSTANCE", "TYPE", "DTYPE", "SHAPE z,y,x", "VOXEL nm z,y,x", "OFFSET nm z,y,x", "LEVELS"].map(str::to_owned);
     let rows = opened.catalog.entries.iter().zip(&node.instances).map(|(entry, info)| row(entry, &info.typename));
     lines.extend(table(std::iter::once(header).chain(rows).collect()));
     lines.join("\n")
 }
 
-fn row(entry: &Entry, typename: &str) -> [String; 6] {
+fn row(entry: &Entry, typename: &str) -> [String; 7] {
     let described = entry.arrays.first().map_or_else(|| entry.described.clone(), |array| array.described());
     let levels = described["levels"].as_array().map_or(0, Vec::len);
     [
@@ -60,6 +61,7 @@ fn row(entry: &Entry, typename: &str) -> [String; 6] {
         word(&described["dtype"]),
         word(&described["shape"]),
         word(&described["voxel_size"]),
+        word(&described["offset"]),
         if levels == 0 { "-".into() } else { levels.to_string() },
     ]
 }

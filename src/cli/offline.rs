@@ -30,7 +30,7 @@ pub(super) fn find_node(
     let refused = |why: &str| {
         info!(target: "dvidfs", code = "offline", op = "mount", cause = why, "not mounted");
         Failure::mount(format!(
-            "{address}: --offline: {why}: mount it once with its server, by this same address, a locked node"
+            "{address}: --offline: {why}: mount it once with its server, by this same address; the node must be locked, and have settled (--settle)"
         ))
     };
     let contradictory = || refused("what was kept of this node contradicts itself");

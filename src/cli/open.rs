@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tracing::{info, warn};
 
-use crate::array::{Catalog, CatalogOptions};
+use crate::array::{Catalog, CatalogError, CatalogOptions};
 use crate::cache::disk::Disk;
 use crate::cache::{BlockCache, CacheConfig};
 use crate::dvid::{Address, HttpConfig, InstanceKind, Node, NodeOptions, OpenError, certificates};
@@ -99,7 +99,7 @@ pub(super) fn open(address: &Address, args: &ServerArgs, asked: Asked) -> Result
     })?;
     let options = CatalogOptions { extents: args.extents.iter().cloned().collect(), metadata };
     let catalog = Catalog::open(&node, &cache, &options)
-        .map_err(|error| Failure::mount(format!("{address}: {}", Chain(&error))))?;
+        .map_err(|error| Failure::new(code_of(&error), format!("{address}: {}", Chain(&error))))?;
     offline::keep_node(&node, &cache);
     catalog.ignored.iter().for_each(|line| complain(line));
     Ok(Opened { node, catalog, cache, metrics })
@@ -118,6 +118,14 @@ fn ask_server(
     })
 }
 
+/// Words of the user that cannot be followed are theirs to mend.
+fn code_of(error: &CatalogError) -> u8 {
+    match error {
+        CatalogError::NoSuchInstance { .. } | CatalogError::Metadata { .. } => USAGE,
+        CatalogError::Probe { .. } => MOUNT,
+    }
+}
+
 /// What can be done about a node that does not open.
 fn advice(error: &OpenError) -> &'static str {
     match error {
@@ -129,6 +137,7 @@ fn advice(error: &OpenError) -> &'static str {
         OpenError::UnknownHost(_) => "check the name, and that this machine is in the right network",
         OpenError::NotDvid { .. } => "check host and port",
         OpenError::BadRef { .. } => "check the UUID and the branch",
+        OpenError::TooManyInstances { .. } => "raise --max-instances if so many are wanted",
         OpenError::Failed(_) => "look into the server's log",
     }
 }

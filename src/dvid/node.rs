@@ -112,7 +112,7 @@ impl Node {
         let server = Server::new(&address.origin, http, metrics)?;
         let asked = Patience { server: &server, limit: options.patience };
         let info = asked.wait_for(server_info).map_err(|error| not_dvid(&server, error))?;
-        let found = asked.wait_for(|server| match resolve(server, &address.reference, options.max_instances) {
+        let found = asked.wait_for(|server| match resolve(server, &address.reference) {
             Ok(found) => Ok(Ok(found)),
             Err(RefError::NoNode(words)) => Ok(Err(words)),
             Err(RefError::Failed(error)) => Err(error),
@@ -120,6 +120,9 @@ impl Node {
         let bad_ref =
             |words| OpenError::BadRef { server: address.origin.clone(), reference: address.reference.clone(), words };
         let (repo, uuid) = found.map_err(bad_ref)?;
+        if repo.instances.len() > options.max_instances {
+            return Err(OpenError::TooManyInstances { n: repo.instances.len(), limit: options.max_instances });
+        }
         let node = repo.nodes.iter().find(|node| node.uuid == uuid).cloned();
         let node = node.ok_or_else(|| bad_ref(format!("the server does not show node {uuid}")))?;
         let entries = visible_entries(&repo, &uuid);

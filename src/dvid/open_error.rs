@@ -44,6 +44,14 @@ pub enum OpenError {
         /// Why, in the server's words where it has any.
         words: String,
     },
+    /// The repo is larger than it may be.
+    #[error("the repo has {n} instances, more than the {limit} that may be")]
+    TooManyInstances {
+        /// So many it has.
+        n: usize,
+        /// So many it may have.
+        limit: usize,
+    },
     /// The server answers, and not what it should.
     #[error("the node cannot be opened")]
     Failed(#[source] Error),
@@ -65,6 +73,7 @@ impl OpenError {
             | Self::UnknownHost(_)
             | Self::NotDvid { .. }
             | Self::BadRef { .. }
+            | Self::TooManyInstances { .. }
             | Self::Failed(_) => false,
         }
     }
@@ -82,6 +91,7 @@ impl OpenError {
                 error.code()
             }
             Self::NotDvid { source, .. } => source.code(),
+            Self::TooManyInstances { .. } => ErrorKind::OverLimit.code(),
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn branch_of(reference: &str) -> Option<&str> {
 }
 
 /// The repo of a ref, and the full UUID of the node that it means now.
-pub(super) fn resolve(server: &Server, reference: &str, max_instances: usize) -> Result<(RepoInfo, String), RefError> {
+pub(super) fn resolve(server: &Server, reference: &str) -> Result<(RepoInfo, String), RefError> {
     let parts = Parts::of(reference);
     let repo = repo_of(server, reference).or_else(|refused| match refused {
         // Servers before 2022 know no `~n`: they are asked for the branch alone.
@@ -67,10 +67,6 @@ pub(super) fn resolve(server: &Server, reference: &str, max_instances: usize) ->
         }
         refused @ (RefError::NoNode(_) | RefError::Failed(_)) => Err(refused),
     })?;
-    if repo.instances.len() > max_instances {
-        let detail = format!("{} instances where --max-instances is {max_instances}", repo.instances.len());
-        return Err(Error::new(ErrorKind::OverLimit, "/api/repo").with_detail(detail).into());
-    }
     let uuid = match parts.branch {
         None => node_by_prefix(&repo, parts.uuid)?,
         Some(branch) => node_on_branch(server, &repo, branch, parts.above)?,

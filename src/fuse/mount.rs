@@ -105,6 +105,8 @@ pub enum MountError {
     NothingThere(PathBuf),
     #[error("{} is a mount of {user}: only they or root can unmount it", mountpoint.display())]
     OfAnother { mountpoint: PathBuf, user: String },
+    #[error("{} is a mount of {user}, who alone may read it: ask as {user}, or mount it with --allow-other", mountpoint.display())]
+    OnlyFor { mountpoint: PathBuf, user: String },
     #[error("{} is a {fs_type} mount, not one of dvidfs: unmount it with `umount`", mountpoint.display())]
     NotOurs { mountpoint: PathBuf, fs_type: String },
     #[error("cannot unmount {}: {why}: close what uses it, or add --lazy", mountpoint.display())]
@@ -246,10 +248,13 @@ pub fn live_mount(path: &Path) -> Result<PathBuf, MountError> {
     // Of those at one place the last one is seen.
     let entry = found.max_by_key(|entry| entry.mount_point.as_os_str().len()).filter(MountEntry::is_ours);
     let entry = entry.ok_or(MountError::NoMountHere(resolved))?;
-    refuse_another(&entry, &entry.mount_point).or_else(|error| if why.is_some() { Err(error) } else { Ok(()) })?;
-    match (is_dead(&entry.mount_point), why) {
+    // The name of a mount itself can be resolved by everybody.
+    match (is_dead(&entry.mount_point), why.or_else(|| fs::metadata(&entry.mount_point).err())) {
         (true, _) => Err(MountError::Died(entry.mount_point)),
-        (false, Some(why)) => Err(unusable(path, why)),
+        (false, Some(why)) => Err(match another(&entry) {
+            Some(user) => MountError::OnlyFor { mountpoint: entry.mount_point, user },
+            None => unusable(path, why),
+        }),
         (false, None) => Ok(entry.mount_point),
     }
 }
@@ -265,15 +270,19 @@ fn detach_for(entry: &MountEntry, resolved: &Path) -> Result<(), MountError> {
 
 /// Says whose a mount is that this user cannot take away: the helper only says that it is not in `/etc/mtab`.
 fn refuse_another(entry: &MountEntry, resolved: &Path) -> Result<(), MountError> {
-    let own = nix::unistd::getuid();
-    match entry.user {
-        Some(user) if !own.is_root() && user != own.as_raw() => {
-            let name = nix::unistd::User::from_uid(user.into()).ok().flatten().map(|user| user.name);
-            let user = name.unwrap_or_else(|| format!("user {user}"));
+    match another(entry) {
+        Some(user) if !nix::unistd::getuid().is_root() => {
             Err(MountError::OfAnother { mountpoint: resolved.to_owned(), user })
         }
         _ => Ok(()),
     }
+}
+
+/// Who mounted it, if somebody else did.
+fn another(entry: &MountEntry) -> Option<String> {
+    let user = entry.user.filter(|&user| user != nix::unistd::getuid().as_raw())?;
+    let name = nix::unistd::User::from_uid(user.into()).ok().flatten().map(|user| user.name);
+    Some(name.unwrap_or_else(|| format!("user {user}")))
 }
 
 /// Takes the mount with this device number away, and no other that may have come to the same place.

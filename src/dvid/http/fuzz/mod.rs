@@ -124,7 +124,7 @@ fn asked_for(address: &Address) {
     let authority = address.origin.strip_prefix("http://").or_else(|| address.origin.strip_prefix("https://"));
     let is_of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     assert!(authority.is_some_and(|host| !host.is_empty() && host.bytes().all(is_of_a_host)), "{}", address.origin);
-    let lines = request_lines(|server| drop(resolve(server, reference, 100)));
+    let lines = request_lines(|server| drop(resolve(server, reference)));
     assert!(!lines.is_empty(), "nothing was asked for {reference:?}");
     for line in lines {
         let asked = line.strip_prefix("/api/repo/").and_then(|line| line.strip_suffix("/info?app=dvidfs"));
