@@ -227,7 +227,13 @@ fn info_shows_a_node_without_a_mount() {
     let output = run(dvidfs().arg("info").arg(source()));
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert!(text.contains(DEMO.dataset().root()) && text.contains("SHAPE") && text.contains("OFFSET") && text.contains("uint8"), "{text}");
+    assert!(
+        text.contains(DEMO.dataset().root())
+            && text.contains("SHAPE")
+            && text.contains("OFFSET")
+            && text.contains("uint8"),
+        "{text}"
+    );
     let output = run(dvidfs().args(["info", "--json"]).arg(source()));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["node"]["uuid"], DEMO.dataset().root());
