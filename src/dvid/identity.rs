@@ -143,18 +143,16 @@ impl Identity {
         }
         match self.confirm(server) {
             Err(changed) if changed.kind() == ErrorKind::IdentityChanged => changed,
+            Ok(()) | Err(_) if is_unknown(&error) => error.with_code(LOST),
             Ok(()) | Err(_) => error,
         }
     }
 
     /// Says once that the server does not know the instance any more. What is kept of it stays right.
     pub(super) fn note(&self, error: &Error) {
-        let words = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        let is_unknown =
-            matches!(error.kind(), ErrorKind::Status(400 | 404)) && words.contains("invalid data instance");
-        if is_unknown && !self.is_lost.swap(true, Ordering::AcqRel) {
+        if is_unknown(error) && !self.is_lost.swap(true, Ordering::AcqRel) {
             let inst = self.name.escape_debug();
-            tracing::warn!(target: "dvidfs", code = "instance_lost", %inst, cause = %words, "what is in memory stays; nothing more can be fetched");
+            tracing::warn!(target: "dvidfs", code = LOST, %inst, cause = %words_of(error), "what is in memory stays; nothing more can be fetched");
         }
     }
 
@@ -180,6 +178,18 @@ impl Identity {
         }
         Error::new(ErrorKind::IdentityChanged, &self.path).with_detail(detail)
     }
+}
+
+/// The code of a request about an instance that the server does not know.
+const LOST: &str = "instance_lost";
+
+fn is_unknown(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Status(400 | 404)) && words_of(error).contains("invalid data instance")
+}
+
+/// What the server said.
+fn words_of(error: &Error) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
 }
 
 /// In which way an instance is another one.

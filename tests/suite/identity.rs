@@ -148,6 +148,8 @@ fn an_instance_that_is_gone_keeps_what_was_read_of_it() {
     let before = demo.requests().len();
     assert_eq!(read(new), Err(nix::libc::EIO));
     assert!(demo.requests().len() > before);
+    let told = fs::read_to_string(mounted.root().join(".dvidfs/errors.jsonl")).unwrap();
+    assert!(told.contains(r#""code":"instance_lost""#), "{told}");
     assert!(read(seen).as_deref() == Ok(seen_expected) && page(&direct(seen)).as_deref() == Ok(&seen_expected[..4096]));
     let names = || fs::read_dir(mounted.root()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(names().any(|name| name == "gray") && new.exists(), "names stay");
