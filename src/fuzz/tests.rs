@@ -17,9 +17,6 @@ fn kept(target: Target) -> Vec<PathBuf> {
     files
 }
 
-/// Under Miri, a thousand times slower than a processor, one input of so many is enough.
-const STEP: usize = if cfg!(miri) { 16 } else { 1 };
-
 #[track_caller]
 fn replay(name: &str) {
     let target = target(name);

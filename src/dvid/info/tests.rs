@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::fuzz::STEP;
+
 use super::super::test_support::{body, names};
 use super::*;
 
@@ -286,10 +288,10 @@ fn huge_labels_are_tolerated() {
 #[test]
 fn bytes_that_are_no_json_object_are_refused() {
     let whole = body("info-segmentation");
-    for end in 0..whole.len() {
+    for end in (0..whole.len()).step_by(STEP) {
         assert!(InstanceInfo::parse("i", whole[..end].to_vec()).is_err(), "{end}");
     }
-    let deep = format!("{{\"a\":{}", "[".repeat(1_000_000));
+    let deep = format!("{{\"a\":{}", "[".repeat(1_000_000 / STEP));
     for json in
         [&b"null"[..], b"[]", b"7", b"{\"VoxelSize\":[NaN]}", b"{} trailing", b"{\"a\":\"\xff\"}", deep.as_bytes()]
     {

@@ -1,5 +1,7 @@
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
+use crate::fuzz::STEP;
+
 use super::*;
 
 /// Smooth enough to come back within a few values.
@@ -47,7 +49,7 @@ fn an_image_of_another_size_or_kind_is_refused_before_it_is_decoded() {
 fn a_cut_or_prolonged_image_is_refused() {
     for progressive in [false, true] {
         let whole = encoded(&picture(32, 64), 32, 64, ColorType::Luma, progressive);
-        for end in 0..whole.len() {
+        for end in (0..whole.len()).step_by(STEP) {
             assert!(decode_jpeg(&whole[..end], 32, 64).is_err(), "{end} of {}", whole.len());
         }
         assert!(decode_jpeg(&[&whole[..], b"error"].concat(), 32, 64).is_err());
@@ -67,7 +69,7 @@ fn a_thousand_scans_are_a_bomb() {
 #[test]
 fn damaged_images_never_end_the_program() {
     let whole = encoded(&picture(32, 64), 32, 64, ColorType::Luma, false);
-    for at in 0..whole.len() {
+    for at in (0..whole.len()).step_by(STEP) {
         for bit in [0, 3, 7] {
             let mut damaged = whole.clone();
             damaged[at] ^= 1 << bit;

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use crate::fuzz::STEP;
+
 use super::super::block_stream::parse_frames;
 use super::super::fuzz::naive;
 use super::super::gzip::gunzip;
@@ -166,7 +168,7 @@ fn a_value_that_is_just_too_large_is_seen_at_every_place() {
 fn a_cut_or_prolonged_block_is_refused() {
     let (block, shape) = valid();
     assert!(LabelBlock::parse(block.clone(), shape).is_ok());
-    for end in 0..block.len() {
+    for end in (0..block.len()).step_by(STEP) {
         assert!(LabelBlock::parse(block[..end].to_vec(), shape).is_err(), "{end} of {}", block.len());
     }
     check_refused([&block[..], &[0]].concat(), shape, "bytes left over");

@@ -1,3 +1,5 @@
+use crate::fuzz::STEP;
+
 use super::super::info::InstanceInfo;
 use super::super::test_support::{body, names};
 use super::*;
@@ -113,13 +115,13 @@ fn text_that_is_no_repo_is_refused() {
     {
         check_refused(json, "bad_metadata");
     }
-    for end in (0..whole.len()).step_by(97) {
+    for end in (0..whole.len()).step_by(97 * STEP) {
         check_refused(&whole[..end], "bad_metadata");
     }
     check_refused(br#"{"DataInstances":{"\ud800":{}}}"#, "bad_metadata");
     check_refused(br#"{"DAG":{"Nodes":{"a":{"VersionID":1.5}}}}"#, "bad_metadata");
     for open in ["[", "{\"a\":"] {
-        let deep = format!("{{\"x\":{}", open.repeat(1_000_000));
+        let deep = format!("{{\"x\":{}", open.repeat(1_000_000 / STEP));
         check_refused(deep.as_bytes(), "bad_metadata");
     }
 }
