@@ -20,7 +20,7 @@ fn encoded(pixels: &[u8], width: u16, height: u16, color: ColorType, progressive
 
 #[test]
 fn two_decoders_agree_within_two() {
-    for (width, height) in [(32, 1024), (64, 4096), (17, 33)] {
+    for (width, height) in [(17, 33), (32, 1024), (64, 4096)].into_iter().step_by(STEP) {
         for progressive in [false, true] {
             let bytes = encoded(&picture(width.into(), height.into()), width, height, ColorType::Luma, progressive);
             let ours = decode_jpeg(&bytes, width.into(), height.into()).unwrap();
