@@ -221,3 +221,58 @@ fn receive(socket: &OwnedFd) -> nix::Result<(Vec<u8>, Option<OwnedFd>)> {
         return Ok((bytes, descriptor));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn kept(mountpoint: &str, words: &str, ask: impl FnOnce(&Keeper)) {
+        let (ours, theirs) = keeper_sockets().unwrap();
+        let keeping =
+            Keeping { mountpoint: mountpoint.into(), options: MountOptions::default(), words: words.to_owned() };
+        let serving = thread::spawn(move || keeping.serve(&ours));
+        ask(&Keeper::at(theirs).unwrap());
+        serving.join().unwrap();
+    }
+
+    #[test]
+    fn words_of_any_length_are_given_whole() {
+        for n in [0, 1, MOST_BYTES, 20 * MOST_BYTES + 7] {
+            let words = "0123456 ".repeat(n.div_ceil(8));
+            kept("/", &words, |keeper| {
+                assert!(keeper.words().unwrap() == words, "{n}");
+                assert!(keeper.words().unwrap() == words, "{n}, once more");
+            });
+        }
+    }
+
+    #[test]
+    fn what_a_keeper_cannot_do_is_told_as_it_would_be_by_ourselves() {
+        kept("/nowhere/at/all", "", |keeper| {
+            let told = keeper.mount().unwrap_err();
+            assert_eq!(told.to_string(), MountError::Missing("/nowhere/at/all".into()).to_string());
+            assert!(!told.is_of_the_system());
+            keeper.set_read_ahead();
+            keeper.unmount().expect("nothing was mounted");
+            // Nobody can ask for anything else.
+            for other in [b'x', 0, b'W'] {
+                let refused = keeper.ask(other).unwrap_err();
+                assert_eq!(refused.to_string(), "no such request");
+            }
+        });
+        let of_the_system = MountError::OfKeeper { line: "no /dev/fuse".into(), is_of_the_system: true };
+        assert!(of_the_system.is_of_the_system() && of_the_system.to_string() == "no /dev/fuse");
+    }
+
+    #[test]
+    fn a_keeper_that_is_gone_is_an_error_at_once() {
+        let (ours, theirs) = keeper_sockets().unwrap();
+        let keeper = Keeper::at(theirs).unwrap();
+        drop(ours);
+        assert!(matches!(keeper.words(), Err(MountError::NoKeeper)));
+        assert!(matches!(keeper.mount(), Err(MountError::NoKeeper)));
+        assert!(matches!(keeper.unmount(), Err(MountError::NoKeeper)));
+    }
+}

@@ -120,10 +120,15 @@ type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
 pub(super) fn restrict() -> Result<(), Error> {
     let refused = u32::try_from(libc::EPERM).unwrap_or(1);
-    let unknown = u32::try_from(libc::ENOSYS).unwrap_or(38);
     apply_filter(&program(rules()?, refused)?)?;
-    // Its flags lie in memory, where no filter sees them: who is told that there is no such call takes `clone`.
-    apply_filter(&program(Rules::from([(libc::SYS_clone3, Vec::new())]), unknown)?)
+    // Its flags lie in memory, where no filter sees them. Whoever is told that there is no such call takes `clone`.
+    refuse_as_unknown(libc::SYS_clone3)
+}
+
+/// As if the kernel did not have this call.
+pub(super) fn refuse_as_unknown(call: c_long) -> Result<(), Error> {
+    let unknown = u32::try_from(libc::ENOSYS).unwrap_or(38);
+    apply_filter(&program(Rules::from([(call, Vec::new())]), unknown)?)
 }
 
 fn program(rules: Rules, errno: u32) -> Result<BpfProgram, BackendError> {
