@@ -71,7 +71,11 @@ fn skipped(fault: &str, why: &str) {
 }
 
 /// Readers that hang in a mount, and what becomes of them.
-fn pending(files: &[(PathBuf, Vec<u8>)], n: usize, mounted: &Mounted) -> Vec<std::thread::JoinHandle<Option<i32>>> {
+pub(crate) fn pending(
+    files: &[(PathBuf, Vec<u8>)],
+    n: usize,
+    mounted: &Mounted,
+) -> Vec<std::thread::JoinHandle<Option<i32>>> {
     let path = |n: usize| files[n % files.len()].0.clone();
     let read = |path: PathBuf| move || direct(&path).read_at(&mut [0; 4096], 0).err().and_then(|e| e.raw_os_error());
     let readers = (0..n).map(|n| std::thread::spawn(read(path(n)))).collect();
