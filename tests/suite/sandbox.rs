@@ -307,6 +307,8 @@ fn an_ordinary_user_mounts_in_a_sandbox() {
     }
     let _limit = time_limit(Duration::from_secs(120));
     let (demo, place) = (demo(), tempfile::tempdir().unwrap());
+    let expected = files(&Mounted::new(&source(&demo), &OPTIONS));
+    let expected = expected.into_iter().find(|(path, _)| path.ends_with("s0/0/0/0")).expect("the first chunk").1;
     let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_dvidfs"), at("dvidfs")).unwrap();
@@ -340,9 +342,7 @@ fn an_ordinary_user_mounts_in_a_sandbox() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let log = fs::read_to_string(at("log")).unwrap_or_default();
         assert!(output.status.success(), "{end}: {} {said}\n{log}", output.status);
-        let expected = chunk_files(Path::new("/"), &dataset(), 0, "gray");
-        let first = expected.iter().find(|(path, _)| path.ends_with("s0/0/0/0")).expect("the first chunk");
-        assert!(fs::read(at("chunk")).unwrap() == first.1, "{end}: wrong bytes");
+        assert!(fs::read(at("chunk")).unwrap() == expected, "{end}: wrong bytes");
         let status = fs::read_to_string(at("status")).unwrap();
         let uid = "Uid:\t65534\t65534\t65534\t65534";
         assert_eq!(status.lines().collect::<BTreeSet<_>>(), BTreeSet::from(["NoNewPrivs:\t1", "Seccomp:\t2", uid]));
@@ -414,7 +414,7 @@ fn a_token_that_is_renewed_in_place_is_read_in_the_sandbox_and_another_file_is_n
     assert_eq!(fs::read(&all[2].0).unwrap_err().raw_os_error(), Some(libc::EACCES), "an error, and no other file");
     mounted.wait_for_code("token_file");
     let log = mounted.log();
-    assert!(log.contains("cannot be read: Permission denied"), "{log}");
+    assert!(log.contains("cannot be read") && log.contains("Permission denied"), "{log}");
 }
 
 /// Reads from the memory of the daemon, past that of the kernel: nothing of it is slower.
@@ -434,16 +434,18 @@ fn reads_in_the_sandbox_are_as_quick() {
     });
     let mut took = [Vec::new(), Vec::new()];
     let mut buffer = vec![0; 64 << 10];
-    for _ in 0..2000 {
-        for (file, took) in opened.iter().zip(&mut took) {
+    for n in 0..4000 {
+        // Whoever comes second meets another machine.
+        for at in [n % 2, 1 - n % 2] {
             let since = Instant::now();
-            file.read_at(&mut buffer, 0).unwrap();
-            took.push(since.elapsed());
+            opened[at].read_at(&mut buffer, 0).unwrap();
+            took[at].push(since.elapsed());
         }
     }
+    // The quicker ones, since other programs run beside this one.
     let [without, within] = took.map(|mut took| {
         took.sort_unstable();
-        took[took.len() / 2]
+        took[took.len() / 10]
     });
     let ratio = within.as_secs_f64() / without.as_secs_f64();
     figure("R50", format!("a warm read of 64 KiB takes {within:.1?} in it and {without:.1?} outside"), "no difference");
