@@ -24,7 +24,7 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
         Some(dir) => {
             refuse_own_files(dir, server, None, log)?;
             if place.is_kept() && !place.worker {
-                return keep(Kept { place, dir, log, fsname: "dvidfs-demo", words: again });
+                return keep(Kept { place, dir, log, source: None, words: again });
             }
             let port = if place.sandbox { lasting_port() } else { None };
             let abi = place.sandbox.then(|| confine::of_demo(args, port)).transpose()?;

@@ -52,8 +52,7 @@ pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure>
     }
     refuse_own_files(dir, server, Some(cache), log)?;
     if place.is_kept() && !place.worker {
-        let fsname = address(source)?.to_string();
-        return keep(Kept { place, dir, log, fsname: &fsname, words: again });
+        return keep(Kept { place, dir, log, source: Some(source), words: again });
     }
     let abi = place.sandbox.then(|| confine::of_mount(args)).transpose()?;
     let logged = logs::start(log)?;
@@ -65,8 +64,7 @@ pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure>
 /// Mounts, and serves until the mount ends. Logging has been started.
 pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     let Order { address, dir, place, server, cache, log, .. } = order;
-    let mounter =
-        if place.worker && place.sandbox { Mounter::Keeper(daemon::keeper()?) } else { Mounter::Ourselves };
+    let mounter = if place.worker && place.sandbox { Mounter::Keeper(daemon::keeper()?) } else { Mounter::Ourselves };
     mounter.check(dir, place.replace || place.died.is_some())?;
     if place.daemon_child {
         daemon::detach_from_session()?;

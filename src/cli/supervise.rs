@@ -26,6 +26,7 @@ use crate::metrics::Clock;
 use super::args::{LogArgs, PlaceArgs};
 use super::failure::Failure;
 use super::mount::mount_options;
+use super::open::address;
 use super::run::complain;
 use super::{daemon, logs};
 
@@ -39,6 +40,9 @@ const AT_ONCE: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// A mount that cannot be made again, because the server is away as well, is tried this often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The name of a demo in the list of mounts, if its keeper mounts.
+const DEMO: &str = "dvidfs-demo";
 
 /// What the thread that hears signals shares with the one that waits for the worker.
 #[derive(Debug, Default)]
@@ -69,8 +73,8 @@ pub(super) struct Kept<'a> {
     pub(super) place: &'a PlaceArgs,
     pub(super) dir: &'a Path,
     pub(super) log: &'a LogArgs,
-    /// The name in the list of mounts, if the keeper mounts.
-    pub(super) fsname: &'a str,
+    /// What is mounted; none: a demo, whose worker chooses.
+    pub(super) source: Option<&'a str>,
     /// Those that start a worker.
     pub(super) words: &'a [OsString],
 }
@@ -92,6 +96,8 @@ pub(super) fn keep(kept: Kept<'_>) -> Result<(), Failure> {
         fuse::check_over_dead()?;
     }
     let _logged = logs::start(log)?;
+    let named = kept.source.map(address).transpose()?;
+    let options = mount_options(place, &named.map_or_else(|| DEMO.into(), |address| address.to_string()));
     if place.sandbox {
         fuse::check_mountpoint(dir, place.replace)?;
     }
@@ -104,7 +110,8 @@ pub(super) fn keep(kept: Kept<'_>) -> Result<(), Failure> {
     // The words of what was mounted first, once it was.
     let mut mounted: Option<Vec<String>> = None;
     loop {
-        match one_life(kept, died, &watched, &mut mounted)? {
+        let options = MountOptions { over_dead: died.is_some(), ..options.clone() };
+        match one_life(kept, (options, died), &watched, &mut mounted)? {
             Ended::InOrder => return if place.supervise { clear(dir) } else { Ok(()) },
             Ended::Died(status) if !place.supervise => return Err(left_dead(dir, status)),
             // No program that cannot live: server or node are not as they were, and may be again.
@@ -128,12 +135,11 @@ pub(super) fn keep(kept: Kept<'_>) -> Result<(), Failure> {
 /// Starts a worker, and waits for it to end.
 fn one_life(
     kept: Kept<'_>,
-    died: Option<f64>,
+    (options, died): (MountOptions, Option<f64>),
     watched: &Watched,
     mounted: &mut Option<Vec<String>>,
 ) -> Result<Ended, Failure> {
-    let Kept { place, dir, fsname, words, .. } = kept;
-    let options = MountOptions { over_dead: died.is_some(), ..mount_options(place, fsname) };
+    let Kept { place, dir, words, .. } = kept;
     let before = mounted.as_deref().unwrap_or_default().join(" ");
     let keeping = Keeping { mountpoint: dir.to_owned(), options, words: before };
     let mut worker = daemon::spawn_worker(words, &worker_words(died), keeping)?;

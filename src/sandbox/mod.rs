@@ -1,9 +1,11 @@
-//! What is left of the system to a process that talks to a server: by Landlock for files and ports, by seccomp for calls.
+//! What is left of the system to a process that talks to a server: by Landlock for files and ports, by seccomp for calls, and
+//! without what root alone may do.
 //!
-//! Both hold for the calling thread and for those that it starts, for good. All or nothing: a process that could be
+//! All of it holds for the calling thread and for those that it starts, for good. All or nothing: a process that could be
 //! confined in part alone is told so.
 
 mod calls;
+mod powers;
 mod reach;
 
 use std::path::PathBuf;
@@ -39,6 +41,8 @@ pub enum SandboxError {
         #[source]
         why: std::io::Error,
     },
+    #[error("--sandbox is refused: rights of root cannot be laid down: run it as an ordinary user, or leave it out")]
+    Powers(#[source] std::io::Error),
     #[error(
         "--sandbox is refused: this kernel filters no system calls: use one with seccomp (CONFIG_SECCOMP_FILTER), or leave it out"
     )]
@@ -51,6 +55,7 @@ pub enum SandboxError {
 /// If any of it cannot be had. The thread may be confined in part then, and is of no use.
 pub fn confine(allowed: &Allowed) -> Result<i32, SandboxError> {
     let abi = reach::restrict(allowed)?;
+    powers::restrict().map_err(SandboxError::Powers)?;
     calls::restrict().map_err(SandboxError::NoSeccomp)?;
     Ok(abi)
 }

@@ -9,6 +9,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort, PathBeneath, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, Scope,
 };
+use nix::sys::statfs::{FsType, fstatfs};
 
 use super::{Allowed, SandboxError};
 
@@ -34,6 +35,9 @@ const READ_BY_ALL: [&str; 14] = [
     "/usr/lib",
     "/usr/lib64",
 ];
+
+/// Pipes and sockets without a name, such as `/dev/stderr` may be: Landlock lets them through, and takes no rule for them.
+const NAMELESS: [FsType; 2] = [FsType(0x5049_5045), FsType(0x534f_434b)];
 
 pub(super) fn restrict(allowed: &Allowed) -> Result<i32, SandboxError> {
     let mut rules = Ruleset::default()
@@ -65,7 +69,7 @@ pub(super) fn restrict(allowed: &Allowed) -> Result<i32, SandboxError> {
     Ok(match status.landlock {
         LandlockStatus::Available { effective_abi, kernel_abi } => kernel_abi.unwrap_or(effective_abi as i32),
         // The first rules were required.
-        _ => 0,
+        LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => 0,
     })
 }
 
@@ -83,11 +87,7 @@ fn of_directories() -> BitFlags<AccessFs> {
 }
 
 /// Lets a path through. What is not there is left out: whoever opens it says so.
-fn with_path(
-    rules: RulesetCreated,
-    path: &Path,
-    access: BitFlags<AccessFs>,
-) -> Result<RulesetCreated, SandboxError> {
+fn with_path(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, SandboxError> {
     let failed = |why: io::Error| SandboxError::Path { path: path.to_owned(), why };
     let opened = match open(path) {
         Ok(opened) => opened,
@@ -96,6 +96,10 @@ fn with_path(
         }
         Err(error) => return Err(failed(error)),
     };
+    let found = fstatfs(&opened).map_err(|errno| failed(errno.into()))?;
+    if NAMELESS.contains(&found.filesystem_type()) {
+        return Ok(rules);
+    }
     let is_directory = opened.metadata().map_err(failed)?.is_dir();
     let access = if is_directory { access } else { access & AccessFs::from_file(MOST) };
     rules.add_rule(PathBeneath::new(opened, access)).map_err(SandboxError::Rules)

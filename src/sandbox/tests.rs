@@ -91,6 +91,17 @@ fn who_is_confined_reaches_its_own_files_and_no_other() {
 }
 
 #[test]
+fn a_log_may_be_a_pipe_without_a_name() {
+    let (reader, writer) = io::pipe().unwrap();
+    let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer)));
+    confined(&Allowed { write: vec![path.clone()], ..Allowed::default() }, || {
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"line").unwrap();
+    });
+    drop(writer);
+    assert_eq!(io::read_to_string(reader).unwrap(), "line");
+}
+
+#[test]
 fn who_is_confined_connects_to_its_server_and_nowhere_else() {
     let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
     let (server, other) = (listen(), listen());
@@ -159,6 +170,11 @@ fn who_is_confined_runs_no_program_and_mounts_nothing() {
     });
     let has = |line: &str| status.lines().any(|found| found == line);
     assert!(has("Seccomp:\t2") && has("NoNewPrivs:\t1"), "{status}");
+    // Files of others can be read and written by root, and that is all.
+    for set in ["CapEff:", "CapPrm:"] {
+        let held = status.lines().find_map(|line| line.strip_prefix(set)).unwrap().trim();
+        assert_eq!(u64::from_str_radix(held, 16).unwrap() & !0b110, 0, "{status}");
+    }
 }
 
 #[test]

@@ -22,13 +22,16 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "fuse", "vfs", "layout", "array", "cache", "dvid", "demo", "voxels", "geometry", "metrics", "logging", "sys",
-            "sandbox",
+            "fuse", "vfs", "layout", "array", "cache", "dvid", "demo", "voxels", "geometry", "metrics", "logging",
+            "sys", "sandbox",
         ],
     ),
     (
         "lib",
-        &["array", "cache", "cli", "demo", "dvid", "fuse", "geometry", "layout", "logging", "metrics", "sandbox", "vfs", "voxels"],
+        &[
+            "array", "cache", "cli", "demo", "dvid", "fuse", "geometry", "layout", "logging", "metrics", "sandbox",
+            "vfs", "voxels",
+        ],
     ),
     ("main", &["cli"]),
 ];
@@ -40,6 +43,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("fuser", &["fuse/"]),
     ("landlock", &["sandbox/"]),
     ("seccompiler", &["sandbox/"]),
+    ("rustix", &["sandbox/"]),
     ("unsafe", &["sys.rs"]),
     ("println", &["cli/"]),
     ("eprintln", &["cli/"]),

@@ -293,11 +293,13 @@ impl Mounted {
         self.sockets_and_files().0
     }
 
-    /// Connections that the daemon keeps at most, and two sockets of its own.
+    /// Connections that the daemon keeps at most, and two sockets of its own; two more lead to a keeper.
     pub fn most_connections(&self) -> usize {
         let config = fs::read(self.root().join(".dvidfs/config.json")).unwrap();
         let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
-        usize::try_from(config["max_connections"].as_u64().unwrap()).unwrap().max(8) + 2
+        usize::try_from(config["max_connections"].as_u64().unwrap()).unwrap().max(8)
+            + 2
+            + if is_sandboxed() { 2 } else { 0 }
     }
 
     fn sockets_and_files(&self) -> (usize, usize) {
