@@ -11,7 +11,8 @@
 //! - [`dvid`]: DVID's HTTP API in, our types out.
 //! - [`voxels`] and [`geometry`]: dense volumes; coordinates, boxes, regions, grids.
 //!
-//! Beside them [`demo`], a DVID-compatible server over a pure function, [`metrics`] and [`logging`].
+//! Beside them [`demo`], a DVID-compatible server over a pure function, [`sandbox`], which confines a process, [`metrics`] and
+//! [`logging`].
 //!
 //! Coordinates are zyx and half-open, world units nanometers (f64), everywhere but on DVID's side of [`dvid`].
 //! No thread that takes the kernel's requests waits for the server. No lock is held during I/O, but that of the log file
@@ -31,6 +32,7 @@ pub mod geometry;
 pub mod layout;
 pub mod logging;
 pub mod metrics;
+pub mod sandbox;
 mod sys;
 pub mod vfs;
 pub mod voxels;

@@ -1,16 +1,21 @@
 //! Becoming a daemon without a fork: the program starts itself once more, and waits until that says that it is ready.
 //!
 //! The child's standard output is a pipe on which it writes one line: `ready WORD...`, or `failed CODE TEXT`. The words of a
-//! supervised mount tell its arrays; who mounts again for it gets them as its standard input.
+//! kept mount tell its arrays. The standard input of a worker is a socket, at the other end of which is its keeper.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{Shutdown, shutdown};
+
+use crate::fuse::{Keeper, Keeping, keeper_sockets};
 
 use super::args::PlaceArgs;
 use super::failure::Failure;
@@ -68,22 +73,41 @@ fn parse_report(line: &str) -> Option<Result<Vec<String>, Failure>> {
     Some(Err(Failure::new(code.parse().ok()?, text)))
 }
 
-/// Starts a worker that mounts as another one did before, whose arrays these are.
-pub(super) fn spawn_worker(words: &[OsString], more: &[OsString], arrays: &[String]) -> Result<Child, Failure> {
-    let mut child = spawn(words, more, Stdio::piped())?;
-    if let Some(mut input) = child.stdin.take() {
-        // One that has ended already tells so by its end.
-        let _ = input.write_all(arrays.join(" ").as_bytes());
-    }
-    Ok(child)
+/// A process that serves a mount, and what its keeper does for it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) child: Child,
+    socket: OwnedFd,
+    kept: JoinHandle<()>,
 }
 
-/// The arrays of the mount before, as the supervisor gives them.
-pub(super) fn arrays_before() -> Result<Vec<String>, Failure> {
-    let mut text = String::new();
-    let read = io::stdin().read_to_string(&mut text);
-    read.map_err(|error| Failure::mount(format!("the supervisor does not tell what was mounted: {error}")))?;
-    Ok(text.split_whitespace().map(str::to_owned).collect())
+/// Starts a worker, and does what it asks for.
+pub(super) fn spawn_worker(words: &[OsString], more: &[OsString], keeping: Keeping) -> Result<Worker, Failure> {
+    let failed = |error: io::Error| Failure::mount(format!("cannot start the daemon: {error}: try --foreground"));
+    let (ours, theirs) = keeper_sockets().map_err(failed)?;
+    let socket = ours.try_clone().map_err(failed)?;
+    let serve = move || keeping.serve(&ours);
+    // Before the worker: if that is not started, its end of the socket is closed, which ends this.
+    let kept = thread::Builder::new().name("keeper".into()).spawn(serve).map_err(failed)?;
+    let child = spawn(words, more, Stdio::from(theirs))?;
+    Ok(Worker { child, socket, kept })
+}
+
+impl Worker {
+    /// Waits for it to end.
+    pub(super) fn ended(mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait();
+        // Whoever else may hold the other end, nothing more is done for it.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        let _ = self.kept.join();
+        status
+    }
+}
+
+/// The process that has started this one.
+pub(super) fn keeper() -> Result<Keeper, Failure> {
+    let keeper = io::stdin().as_fd().try_clone_to_owned().and_then(Keeper::at);
+    keeper.map_err(|error| Failure::mount(format!("no keeper has started this: {error}: leave out --worker")))
 }
 
 /// What the process that becomes the daemon does first: it takes the program's name, since it was started by that of

@@ -5,15 +5,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::demo::{Dataset, Demo, DemoOptions, Fault, NpyVolume};
+use crate::demo::{Dataset, Demo, DemoOptions, Fault, NpyVolume, lasting_port};
 
 use super::args::DemoArgs;
 use super::failure::Failure;
 use super::mount::{Order, refuse_own_files, serve};
 use super::open::address;
 use super::run::print;
-use super::supervise::supervise;
-use super::{daemon, logs};
+use super::supervise::{Kept, keep};
+use super::{confine, daemon, logs};
 
 /// Serves the demo data, and mounts them unless `--serve` was given.
 pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
@@ -23,11 +23,14 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
         Some(_) if !place.foreground && !place.daemon_child => daemon::start(again),
         Some(dir) => {
             refuse_own_files(dir, server, None, log)?;
-            if place.supervise && !place.worker {
-                return supervise(place, dir, log, again);
+            if place.is_kept() && !place.worker {
+                return keep(Kept { place, dir, log, source: None, words: again });
             }
+            let port = if place.sandbox { lasting_port() } else { None };
+            let abi = place.sandbox.then(|| confine::of_demo(args, port)).transpose()?;
             let logged = logs::start(log)?;
-            let demo = start(args, None)?;
+            confine::tell(abi);
+            let demo = start(args, port)?;
             let address = address(&source(&demo))?;
             let order = Order { address: &address, dir, place, layouts, server, cache: None, log, logged: &logged };
             let served = serve(order);

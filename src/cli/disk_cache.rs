@@ -164,6 +164,17 @@ fn directory(place: &CachePlace) -> Result<Option<PathBuf>, Failure> {
     Ok(Some(named.join(IN_DIRECTORY)))
 }
 
+/// The directory of the entries, made if it can be: whoever is confined later can make it no more.
+pub(super) fn made_directory(args: &CacheArgs) -> Result<Option<PathBuf>, Failure> {
+    let directory = if args.no_cache { None } else { directory(&args.place)? };
+    if let Some(directory) = &directory {
+        make_caches(&args.place);
+        // If that fails, it is told when the cache is opened.
+        let _ = std::fs::DirBuilder::new().mode(0o700).create(directory);
+    }
+    Ok(directory)
+}
+
 /// The directory of all caches is made if there is none. If that fails, so does what follows.
 fn make_caches(place: &CachePlace) {
     if let (None, Some(caches)) = (&place.cache_dir, &place.caches) {

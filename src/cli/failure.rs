@@ -2,6 +2,7 @@
 
 use crate::fuse::MountError;
 use crate::logging::Chain;
+use crate::sandbox::SandboxError;
 
 /// A wrong command line, credentials that were refused, or reads that failed.
 pub(super) const USAGE: u8 = 1;
@@ -38,6 +39,12 @@ impl Failure {
 impl From<MountError> for Failure {
     fn from(error: MountError) -> Self {
         Self::new(if error.is_of_the_system() { SYSTEM } else { MOUNT }, Chain(&error).to_string())
+    }
+}
+
+impl From<SandboxError> for Failure {
+    fn from(error: SandboxError) -> Self {
+        Self::new(SYSTEM, Chain(&error).to_string())
     }
 }
 

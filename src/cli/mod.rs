@@ -5,6 +5,7 @@
 mod args;
 mod boxes;
 mod check;
+mod confine;
 mod contents;
 mod daemon;
 mod demo;

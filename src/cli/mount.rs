@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 use tracing::info;
 
 use crate::dvid::{Address, Head};
-use crate::fuse::{self, Ending, MountOptions, Stopper};
+use crate::fuse::{self, Ending, MountOptions, Mounter, Stopper};
 use crate::logging::Chain;
 use crate::vfs::VirtualFs;
 
@@ -23,8 +23,8 @@ use super::failure::Failure;
 use super::logs::Logged;
 use super::open::{Asked, Opened, address, open};
 use super::run::complain;
-use super::supervise::supervise;
-use super::{daemon, disk_cache, likeness, logs, offline};
+use super::supervise::{Kept, keep};
+use super::{confine, daemon, disk_cache, likeness, logs, offline};
 
 /// How often it is looked whether a branch has moved on.
 const HEAD_LOOKS: Duration = Duration::from_secs(60);
@@ -51,10 +51,12 @@ pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure>
         return daemon::start(again);
     }
     refuse_own_files(dir, server, Some(cache), log)?;
-    if place.supervise && !place.worker {
-        return supervise(place, dir, log, again);
+    if place.is_kept() && !place.worker {
+        return keep(Kept { place, dir, log, source: Some(source), words: again });
     }
+    let abi = place.sandbox.then(|| confine::of_mount(args)).transpose()?;
     let logged = logs::start(log)?;
+    confine::tell(abi);
     let address = address(source)?;
     serve(Order { address: &address, dir, place, layouts, server, cache: Some(cache), log, logged: &logged })
 }
@@ -62,7 +64,8 @@ pub(super) fn mount(args: &MountArgs, again: &[OsString]) -> Result<(), Failure>
 /// Mounts, and serves until the mount ends. Logging has been started.
 pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     let Order { address, dir, place, server, cache, log, .. } = order;
-    fuse::check_mountpoint(dir, place.replace || place.died.is_some())?;
+    let mounter = if place.worker && place.sandbox { Mounter::Keeper(daemon::keeper()?) } else { Mounter::Ourselves };
+    mounter.check(dir, place.replace || place.died.is_some())?;
     if place.daemon_child {
         daemon::detach_from_session()?;
     }
@@ -71,18 +74,10 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     let opened = open(address, server, if is_offline { offline::alone(disk)? } else { Asked::Server(disk) })?;
     let head = opened.node.head().map(Arc::new);
     let (tree, arrays) = tree(&opened, &order, head.clone())?;
-    let options = MountOptions {
-        fsname: fsname(place.fsname.clone().unwrap_or_else(|| address.to_string())),
-        allow_other: place.allow_other,
-        umask: place.umask,
-        threads: place.threads.into(),
-        read_ahead_kb: u32::try_from(place.read_ahead / 1024).ok(),
-        replace: place.replace,
-        over_dead: place.died.is_some(),
-    };
+    let options = MountOptions { over_dead: place.died.is_some(), ..mount_options(place, &address.to_string()) };
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])
         .map_err(|error| Failure::mount(format!("cannot listen to signals: {error}")))?;
-    let mounted = fuse::mount(tree, dir, &options, Arc::clone(&opened.metrics))?;
+    let mounted = fuse::mount_by(mounter, tree, (dir, &options), Arc::clone(&opened.metrics))?;
     let heard = stop_on_signals(signals, mounted.stopper(), place.foreground);
     if let Some(head) = head {
         watch(head, HEAD_LOOKS.mul_f64(server.time_scale()));
@@ -95,16 +90,36 @@ pub(super) fn serve(order: Order<'_>) -> Result<(), Failure> {
     let ending = mounted.run();
     info!(target: "dvidfs", code = "counters", counters = %json!(opened.metrics.to_json()));
     match ending {
-        // Dead mounts of those before lie below this one.
-        Ending::Stopped | Ending::Unmounted if place.worker => Ok(fuse::clear_dead_mount(dir)?),
+        // Dead mounts of those before lie below this one. A keeper that mounts takes them away itself.
+        Ending::Stopped | Ending::Unmounted if place.worker && !place.sandbox => Ok(fuse::clear_dead_mount(dir)?),
         Ending::Stopped | Ending::Unmounted => Ok(()),
         // Not an end in order: the supervisor mounts again over what is left.
-        Ending::Aborted if place.worker => Err(Failure::mount("the mount was aborted")),
+        Ending::Aborted if place.worker && place.supervise => Err(Failure::mount("the mount was aborted")),
         Ending::Aborted => {
             complain(&format!("the mount was aborted: clear it with `dvidfs umount {}`", dir.display()));
             Ok(())
         }
-        Ending::Failed(why) => Err(Failure::mount(why)),
+        Ending::Failed(why) => {
+            let words = format!("{why}: clear it with `dvidfs umount {}`", dir.display());
+            if place.worker {
+                // Its parent does not listen any more.
+                complain(&words);
+            }
+            Err(Failure::mount(words))
+        }
+    }
+}
+
+/// How a mount is made, by whoever makes it.
+pub(super) fn mount_options(place: &PlaceArgs, fallback: &str) -> MountOptions {
+    MountOptions {
+        fsname: fsname(place.fsname.as_deref().unwrap_or(fallback)),
+        allow_other: place.allow_other,
+        umask: place.umask,
+        threads: place.threads.into(),
+        read_ahead_kb: u32::try_from(place.read_ahead / 1024).ok(),
+        replace: place.replace,
+        over_dead: false,
     }
 }
 
@@ -117,7 +132,8 @@ fn tree(opened: &Opened, order: &Order<'_>, head: Option<Arc<Head>>) -> Result<(
     let contents = contents(opened, config(order), shown, told);
     let arrays = likeness::arrays(&contents);
     if order.place.died.is_some() {
-        likeness::check(&daemon::arrays_before()?, &arrays)?;
+        let before: Vec<_> = daemon::keeper()?.words()?.split_whitespace().map(str::to_owned).collect();
+        likeness::check(&before, &arrays)?;
     }
     let tree = VirtualFs::new(contents).map_err(|error| Failure::mount(Chain(&error).to_string()))?;
     Ok((Arc::new(tree), arrays))
@@ -216,13 +232,14 @@ fn config(order: &Order<'_>) -> Value {
         "prefetch": !server.no_prefetch,
         "verify_every": server.verify,
         "supervised": place.supervise,
+        "sandbox": place.sandbox,
         "offline": cache.is_some_and(|cache| cache.offline),
         "cache_bytes": cache.filter(|cache| !cache.no_cache).map(|cache| cache.cache_size),
     })
 }
 
 /// The name in the list of mounts: nothing that would end a word or a list there.
-fn fsname(name: String) -> String {
+fn fsname(name: &str) -> String {
     name.chars().map(|char| if char.is_control() || char.is_whitespace() || char == ',' { '_' } else { char }).collect()
 }
 
@@ -232,6 +249,6 @@ mod tests {
 
     #[test]
     fn the_name_in_the_list_of_mounts_is_one_word() {
-        assert_eq!(fsname("http://h:1/a b,c\nd".into()), "http://h:1/a_b_c_d");
+        assert_eq!(fsname("http://h:1/a b,c\nd"), "http://h:1/a_b_c_d");
     }
 }

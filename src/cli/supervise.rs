@@ -1,12 +1,14 @@
-//! `--supervise`: a process that mounts by another one, and mounts again when that dies.
+//! `--supervise` and `--sandbox`: a process that has a mount served by another one.
 //!
-//! It holds neither the mount nor a connection, so there is little that could end it. Between a death and the next
-//! mount the directory answers ENOTCONN: the new mount is made over the dead one. Who cannot do that is refused.
+//! It holds neither the mount nor a connection and talks to no server, so there is little that could end it or take it
+//! over. With `--sandbox` it mounts and unmounts for the other one, which is confined and cannot. With `--supervise` it
+//! mounts again when that dies: between a death and the next mount the directory answers ENOTCONN, since the new mount
+//! is made over the dead one. Who cannot do that is refused.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
@@ -18,11 +20,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use tracing::{error, warn};
 
-use crate::fuse;
+use crate::fuse::{self, Keeping, MountOptions};
 use crate::metrics::Clock;
 
 use super::args::{LogArgs, PlaceArgs};
 use super::failure::Failure;
+use super::mount::mount_options;
+use super::open::address;
 use super::run::complain;
 use super::{daemon, logs};
 
@@ -36,6 +40,9 @@ const AT_ONCE: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// A mount that cannot be made again, because the server is away as well, is tried this often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The name of a demo in the list of mounts, if its keeper mounts.
+const DEMO: &str = "dvidfs-demo";
 
 /// What the thread that hears signals shares with the one that waits for the worker.
 #[derive(Debug, Default)]
@@ -60,10 +67,40 @@ impl Watched {
     }
 }
 
-/// Mounts by a worker, and again whenever it dies, until the mount ends in order.
-pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[OsString]) -> Result<(), Failure> {
-    fuse::check_over_dead()?;
+/// What is kept: a mount, and how it is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept<'a> {
+    pub(super) place: &'a PlaceArgs,
+    pub(super) dir: &'a Path,
+    pub(super) log: &'a LogArgs,
+    /// What is mounted; none: a demo, whose worker chooses.
+    pub(super) source: Option<&'a str>,
+    /// Those that start a worker.
+    pub(super) words: &'a [OsString],
+}
+
+/// What became of one worker.
+enum Ended {
+    /// It, and with it the mount.
+    InOrder,
+    /// It died, or its connection was aborted.
+    Died(ExitStatus),
+    /// It never mounted again what was mounted before.
+    Refused,
+}
+
+/// Mounts by a worker until the mount ends in order; with `--supervise` by another one whenever it dies.
+pub(super) fn keep(kept: Kept<'_>) -> Result<(), Failure> {
+    let Kept { place, dir, log, .. } = kept;
+    if place.supervise {
+        fuse::check_over_dead()?;
+    }
     let _logged = logs::start(log)?;
+    let named = kept.source.map(address).transpose()?;
+    let options = mount_options(place, &named.map_or_else(|| DEMO.into(), |address| address.to_string()));
+    if place.sandbox {
+        fuse::check_mountpoint(dir, place.replace)?;
+    }
     if place.daemon_child {
         daemon::detach_from_session()?;
     }
@@ -73,42 +110,21 @@ pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[O
     // The words of what was mounted first, once it was.
     let mut mounted: Option<Vec<String>> = None;
     loop {
-        let before = mounted.as_deref().unwrap_or_default();
-        let mut worker = daemon::spawn_worker(words, &worker_words(died), before)?;
-        watched.worker.store(i32::try_from(worker.id()).unwrap_or(0), Ordering::SeqCst);
-        if watched.is_stopping() {
-            watched.stop();
-        }
-        let report = daemon::report_of(&mut worker);
-        let is_refused = matches!(report, Some(Err(_)));
-        match report {
-            Some(Err(failure)) if mounted.is_none() => return Err(failure),
-            Some(Err(failure)) => warn!(target: "dvidfs", code = "remount_failed", op = "mount", cause = %failure.line),
-            Some(Ok(arrays)) if mounted.is_none() => {
-                mounted = Some(arrays);
-                if place.daemon_child {
-                    daemon::report_ready(place, &[])?;
-                }
-            }
-            Some(Ok(_)) => warn!(target: "dvidfs", code = "remounted", op = "mount", path = %dir.display()),
-            None => {}
-        }
-        let status = ended(&mut worker, &watched)?;
-        if status.success() || watched.is_stopping() {
-            return clear(dir);
-        }
-        if mounted.is_none() {
-            return Err(daemon::ended_early(&status.to_string()));
-        }
-        if is_refused {
+        let options = MountOptions { over_dead: died.is_some(), ..options.clone() };
+        match one_life(kept, (options, died), &watched, &mut mounted)? {
+            Ended::InOrder => return if place.supervise { clear(dir) } else { Ok(()) },
+            Ended::Died(status) if !place.supervise => return Err(left_dead(dir, status)),
             // No program that cannot live: server or node are not as they were, and may be again.
-            n_refused += 1;
-            wait(pause_after(AT_ONCE + n_refused), &watched);
-        } else {
-            (died, n_refused) = (Some(clock.now_seconds()), 0);
-            warn!(target: "dvidfs", code = "worker_died", op = "mount", path = %dir.display(), cause = %status, "reads fail until it is mounted again");
-            deaths.push_back(Instant::now());
-            pause(&mut deaths, &watched, dir)?;
+            Ended::Refused => {
+                n_refused += 1;
+                wait(pause_after(AT_ONCE + n_refused), &watched);
+            }
+            Ended::Died(status) => {
+                (died, n_refused) = (Some(clock.now_seconds()), 0);
+                warn!(target: "dvidfs", code = "worker_died", op = "mount", path = %dir.display(), cause = %status, "reads fail until it is mounted again");
+                deaths.push_back(Instant::now());
+                pause(&mut deaths, &watched, dir)?;
+            }
         }
         if watched.is_stopping() {
             return clear(dir);
@@ -116,17 +132,59 @@ pub(super) fn supervise(place: &PlaceArgs, dir: &Path, log: &LogArgs, words: &[O
     }
 }
 
+/// Starts a worker, and waits for it to end.
+fn one_life(
+    kept: Kept<'_>,
+    (options, died): (MountOptions, Option<f64>),
+    watched: &Watched,
+    mounted: &mut Option<Vec<String>>,
+) -> Result<Ended, Failure> {
+    let Kept { place, dir, words, .. } = kept;
+    let before = mounted.as_deref().unwrap_or_default().join(" ");
+    let keeping = Keeping { mountpoint: dir.to_owned(), options, words: before };
+    let mut worker = daemon::spawn_worker(words, &worker_words(died), keeping)?;
+    watched.worker.store(i32::try_from(worker.child.id()).unwrap_or(0), Ordering::SeqCst);
+    if watched.is_stopping() {
+        watched.stop();
+    }
+    let report = daemon::report_of(&mut worker.child);
+    let is_refused = matches!(report, Some(Err(_)));
+    match report {
+        Some(Err(failure)) if mounted.is_none() => return Err(failure),
+        Some(Err(failure)) => warn!(target: "dvidfs", code = "remount_failed", op = "mount", cause = %failure.line),
+        Some(Ok(arrays)) if mounted.is_none() => {
+            *mounted = Some(arrays);
+            if place.daemon_child {
+                daemon::report_ready(place, &[])?;
+            }
+        }
+        Some(Ok(_)) => warn!(target: "dvidfs", code = "remounted", op = "mount", path = %dir.display()),
+        None => {}
+    }
+    let status = worker.ended();
+    watched.worker.store(0, Ordering::SeqCst);
+    let status = status.map_err(|error| Failure::mount(format!("cannot wait for the worker: {error}")))?;
+    if status.success() || (watched.is_stopping() && place.supervise) {
+        return Ok(Ended::InOrder);
+    }
+    if mounted.is_none() {
+        return Err(daemon::ended_early(&status.to_string()));
+    }
+    Ok(if is_refused { Ended::Refused } else { Ended::Died(status) })
+}
+
+/// The mount of a worker that has died stays, as that of any daemon.
+fn left_dead(dir: &Path, status: ExitStatus) -> Failure {
+    let dir = dir.display();
+    let words = format!("the program behind {dir} has ended ({status}): clear it with `dvidfs umount {dir}`");
+    error!(target: "dvidfs", code = "worker_died", op = "mount", path = %dir, cause = %status, "reads fail until it is unmounted");
+    Failure::mount(words)
+}
+
 fn worker_words(died: Option<f64>) -> Vec<OsString> {
     let mut words = vec![OsString::from("--worker")];
     words.extend(died.map(|seconds| OsString::from(format!("--died={seconds}"))));
     words
-}
-
-/// Waits for the worker to end.
-fn ended(worker: &mut Child, watched: &Watched) -> Result<ExitStatus, Failure> {
-    let status = worker.wait();
-    watched.worker.store(0, Ordering::SeqCst);
-    status.map_err(|error| Failure::mount(format!("cannot wait for the worker: {error}")))
 }
 
 /// Waits before the next start, longer and longer; gives a program up that dies again and again.

@@ -65,6 +65,14 @@ impl FromStr for Address {
     }
 }
 
+impl Address {
+    /// The TCP port of its server.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        host_and_port(&self.origin).map(|(_, port)| port)
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.origin, self.reference)

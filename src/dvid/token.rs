@@ -161,7 +161,10 @@ impl TokenKeeper {
     /// The token of the file, if it is another one than was just refused.
     pub(super) fn newer_than(&self, refused: Option<&Token>) -> Option<Token> {
         let newer = Token::read(self.file.as_deref()?)
-            .inspect_err(|error| tracing::warn!(target: "dvidfs", code = "token_file", cause = %error))
+            .inspect_err(|error| {
+                let cause: &(dyn std::error::Error + 'static) = error;
+                tracing::warn!(target: "dvidfs", code = "token_file", cause);
+            })
             .ok()?;
         let older = self.current.lock().unwrap_or_else(PoisonError::into_inner).replace(newer.clone());
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);

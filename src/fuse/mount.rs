@@ -113,6 +113,11 @@ pub enum MountError {
     InUse { mountpoint: PathBuf, why: String },
     #[error("cannot unmount {}: {why}", mountpoint.display())]
     NotUnmounted { mountpoint: PathBuf, why: String },
+    /// What went wrong in the process that mounts, as it tells it.
+    #[error("{line}")]
+    OfKeeper { line: String, is_of_the_system: bool },
+    #[error("the process that mounts for this one is gone or does not answer")]
+    NoKeeper,
     #[error("the kernel and this program could not agree on a session at {}: check `dmesg`", mountpoint.display())]
     Session {
         mountpoint: PathBuf,
@@ -133,6 +138,7 @@ impl MountError {
                 | Self::NoHelper(_)
                 | Self::AllowOtherDenied
                 | Self::NotOverDead
+                | Self::OfKeeper { is_of_the_system: true, .. }
         )
     }
 }

@@ -17,10 +17,10 @@ use crate::metrics::Metrics;
 use crate::vfs;
 
 use super::adapter::Adapter;
-use super::device::detach;
 use super::kept::KeptPages;
 use super::kill_poll::ParkedReads;
-use super::mount::{MountError, MountOptions, NewMount, detach_own, make_mount};
+use super::mount::{MountError, MountOptions, NewMount};
+use super::mounter::Mounter;
 use super::mountinfo::mount_at;
 use super::serve::Serve;
 
@@ -73,6 +73,7 @@ impl Stopper {
 #[derive(Debug)]
 #[must_use]
 pub struct Mounted {
+    mounter: Mounter,
     mountpoint: PathBuf,
     device_number: String,
     events: Receiver<Event>,
@@ -94,8 +95,21 @@ pub fn mount(
     options: &MountOptions,
     metrics: Arc<Metrics>,
 ) -> Result<Mounted, MountError> {
+    mount_by(Mounter::Ourselves, tree, (mountpoint, options), metrics)
+}
+
+/// The same where another process may make the mount.
+///
+/// # Errors
+/// As there.
+pub fn mount_by(
+    mounter: Mounter,
+    tree: Arc<dyn Serve>,
+    (mountpoint, options): (&Path, &MountOptions),
+    metrics: Arc<Metrics>,
+) -> Result<Mounted, MountError> {
     rehearse(options.threads.max(1) + 4).map_err(MountError::NoThreads)?;
-    let NewMount { device, mountpoint } = make_mount(mountpoint, options)?;
+    let NewMount { device, mountpoint } = mounter.mount(mountpoint, options)?;
     let (parked, stopping) = (Arc::new(ParkedReads::default()), Arc::new(AtomicBool::new(false)));
     let kept = Arc::new(KeptPages::default());
     let counted = Arc::clone(&metrics);
@@ -126,16 +140,14 @@ pub fn mount(
     let (device_number, events, stopper, kill_poll, session) = started.map_err(|why| {
         parked.close();
         kept.close();
-        if let Err(why) = detach(&mountpoint) {
+        if let Err(why) = mounter.abandon(&mountpoint) {
             warn!(target: "dvidfs", op = "unmount", cause = %why);
         }
         MountError::Session { mountpoint: mountpoint.clone(), why }
     })?;
-    if let Some(kb) = options.read_ahead_kb {
-        set_read_ahead(&device_number, kb);
-    }
+    mounter.set_read_ahead(&device_number, options);
     info!(target: "dvidfs", code = "mounted", op = "mount", path = %mountpoint.display());
-    Ok(Mounted { mountpoint, device_number, events, stopper, stopping, parked, kept, kill_poll, session })
+    Ok(Mounted { mounter, mountpoint, device_number, events, stopper, stopping, parked, kept, kill_poll, session })
 }
 
 /// Whether the system gives so many threads at once. If the session found out, there would be a dead mount.
@@ -204,7 +216,7 @@ impl Mounted {
         self.stopping.store(true, Ordering::SeqCst);
         self.parked.drain(Instant::now() + DRAIN, || self.stopper.is_urgent());
         self.parked.fail_all(&vfs::Error::ShuttingDown);
-        if let Err(why) = detach_own(&self.mountpoint, &self.device_number) {
+        if let Err(why) = self.mounter.detach(&self.mountpoint, &self.device_number) {
             return Ending::Failed(format!("cannot unmount {}: {why}", self.mountpoint.display()));
         }
         let until = Instant::now() + LINGER;
@@ -246,14 +258,6 @@ impl Drop for Mounted {
         self.parked.fail_all(&vfs::Error::ShuttingDown);
         self.parked.close();
         self.kept.close();
-    }
-}
-
-/// Only root may; a mount without it is slower by a quarter and as right.
-fn set_read_ahead(device_number: &str, kb: u32) {
-    let path = format!("/sys/class/bdi/{device_number}/read_ahead_kb");
-    if let Err(error) = fs::write(&path, kb.to_string()) {
-        tracing::debug!(target: "dvidfs", op = "mount", path, cause = %error, "read-ahead stays as it is");
     }
 }
 

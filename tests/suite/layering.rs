@@ -10,6 +10,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("logging", &[]),
     ("sys", &[]),
+    ("sandbox", &[]),
     ("voxels", &["geometry"]),
     ("demo", &["geometry", "voxels"]), // never dvid: client and server must be able to disagree
     ("dvid", &["voxels", "geometry", "metrics"]),
@@ -20,11 +21,17 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("fuse", &["vfs", "metrics", "logging", "sys", "array", "dvid"]), // array and dvid for error kinds
     (
         "cli",
-        &["fuse", "vfs", "layout", "array", "cache", "dvid", "demo", "voxels", "geometry", "metrics", "logging", "sys"],
+        &[
+            "fuse", "vfs", "layout", "array", "cache", "dvid", "demo", "voxels", "geometry", "metrics", "logging",
+            "sys", "sandbox",
+        ],
     ),
     (
         "lib",
-        &["array", "cache", "cli", "demo", "dvid", "fuse", "geometry", "layout", "logging", "metrics", "vfs", "voxels"],
+        &[
+            "array", "cache", "cli", "demo", "dvid", "fuse", "geometry", "layout", "logging", "metrics", "sandbox",
+            "vfs", "voxels",
+        ],
     ),
     ("main", &["cli"]),
 ];
@@ -34,6 +41,9 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("ureq", &["dvid/http.rs", "dvid/http/"]),
     ("rustls", &["dvid/tls.rs"]),
     ("fuser", &["fuse/"]),
+    ("landlock", &["sandbox/"]),
+    ("seccompiler", &["sandbox/"]),
+    ("rustix", &["sandbox/"]),
     ("unsafe", &["sys.rs"]),
     ("println", &["cli/"]),
     ("eprintln", &["cli/"]),

@@ -28,6 +28,7 @@ mod remounted;
 mod ro_fsx;
 mod ro_matrix;
 mod ro_walk;
+mod sandbox;
 mod semantics;
 mod storm;
 mod support;

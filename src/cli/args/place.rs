@@ -24,6 +24,11 @@ pub(in super::super) struct PlaceArgs {
     /// root can
     #[arg(long)]
     pub(in super::super) supervise: bool,
+    /// Confine the process that talks to the server: it reaches its own files, its cache, the server's port and nothing
+    /// else. Refused where the kernel cannot (it takes Linux 6.7). A --token-file is to be renewed in place then: a file
+    /// that is renamed over it is another one
+    #[arg(long)]
+    pub(in super::super) sandbox: bool,
     /// Take away a dead dvidfs mount at the same directory first
     #[arg(long)]
     pub(in super::super) replace: bool,
@@ -46,7 +51,7 @@ pub(in super::super) struct PlaceArgs {
     /// Set in the process that becomes the daemon
     #[arg(long, hide = true)]
     pub(in super::super) daemon_child: bool,
-    /// Set in the process that a supervisor starts
+    /// Set in the process that a keeper starts
     #[arg(long, hide = true)]
     pub(in super::super) worker: bool,
     /// When the one before it died, in seconds since 1970
@@ -55,6 +60,11 @@ pub(in super::super) struct PlaceArgs {
 }
 
 impl PlaceArgs {
+    /// Whether the mount is served by another process than the one that was started for it.
+    pub(in super::super) fn is_kept(&self) -> bool {
+        self.supervise || self.sandbox
+    }
+
     /// Options that `/etc/fstab` and habit put behind `-o`.
     pub(super) fn apply_options(&mut self) -> Result<(), Failure> {
         for option in std::mem::take(&mut self.options) {

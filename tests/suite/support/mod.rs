@@ -20,7 +20,7 @@ mod whole_files;
 
 pub(crate) use bounds::promised;
 pub(crate) use figures::figure;
-pub(crate) use mounted::{Mounted, refused, time_limit};
+pub(crate) use mounted::{Mounted, is_sandboxed, refused, time_limit};
 pub(crate) use mounts::reports::skipped;
 pub(crate) use mounts::{Scratch, can_mount, connections};
 pub(crate) use namespace::Namespace;

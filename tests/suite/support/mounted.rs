@@ -59,6 +59,7 @@ pub fn refused(mut command: Command, source: &str, options: &[&str]) -> Refusal 
         .args(["mount", "-f", source])
         .arg(scratch.mountpoint())
         .args(without_cache(options))
+        .args(sandbox(options))
         .env("XDG_CACHE_HOME", scratch.path().join("caches"))
         .env("DVIDFS_LOG", "dvidfs=debug")
         .stdin(Stdio::null())
@@ -97,6 +98,15 @@ fn without_cache<'a>(options: &[&'a str]) -> Vec<&'a str> {
     [options, cache].concat()
 }
 
+/// Whether every mount of the suites is to be made with `--sandbox`: what holds without must hold with it.
+pub fn is_sandboxed() -> bool {
+    std::env::var_os("DVIDFS_TEST_SANDBOX").is_some_and(|value| value == "1")
+}
+
+fn sandbox(options: &[&str]) -> &'static [&'static str] {
+    if is_sandboxed() && !options.contains(&"--sandbox") { &["--sandbox"] } else { &[] }
+}
+
 /// A demo server on a busy machine may take long to make the blocks that a mount looks at.
 fn patience(options: &[&str]) -> &'static [&'static str] {
     if options.iter().any(|option| option.starts_with("--mount-wait")) { &[] } else { &["--mount-wait", "60s"] }
@@ -112,6 +122,8 @@ pub struct Mounted {
     child: Child,
     scratch: Scratch,
     has_own_mounts: bool,
+    /// The process that serves it, if its keeper is not what a test means by the daemon.
+    served_by: Option<u32>,
 }
 
 impl Mounted {
@@ -181,18 +193,22 @@ impl Mounted {
             .arg(scratch.mountpoint())
             .args(options)
             .args(patience(options))
+            .args(sandbox(options))
             .env("DVIDFS_LOG", "dvidfs=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
             .unwrap();
-        let mut mounted = Self { child, scratch, has_own_mounts };
+        let mut mounted = Self { child, scratch, has_own_mounts, served_by: None };
         let end = Instant::now() + Duration::from_secs(100);
         while !mounted.root().join(".dvidfs/stats.json").exists() {
             let ended = mounted.child.try_wait().unwrap();
             assert!(ended.is_none() && Instant::now() < end, "not mounted: {ended:?}\n{}", mounted.log());
             std::thread::sleep(Duration::from_millis(20));
+        }
+        if !sandbox(options).is_empty() && !options.contains(&"--supervise") {
+            mounted.served_by = mounted.serving_pid().and_then(|pid| u32::try_from(pid).ok());
         }
         mounted
     }
@@ -240,7 +256,7 @@ impl Mounted {
 
     /// The daemon's process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.served_by.unwrap_or_else(|| self.child.id())
     }
 
     /// Whether the daemon still runs.
@@ -277,11 +293,13 @@ impl Mounted {
         self.sockets_and_files().0
     }
 
-    /// Connections that the daemon keeps at most, and two sockets of its own.
+    /// Connections that the daemon keeps at most, and two sockets of its own; two more lead to a keeper.
     pub fn most_connections(&self) -> usize {
         let config = fs::read(self.root().join(".dvidfs/config.json")).unwrap();
         let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
-        usize::try_from(config["max_connections"].as_u64().unwrap()).unwrap().max(8) + 2
+        usize::try_from(config["max_connections"].as_u64().unwrap()).unwrap().max(8)
+            + 2
+            + if is_sandboxed() { 2 } else { 0 }
     }
 
     fn sockets_and_files(&self) -> (usize, usize) {
@@ -327,13 +345,13 @@ impl Mounted {
 
     /// Sends the daemon a signal.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     /// Kills the daemon without a word; its mount is taken away later.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
+        self.signal(nix::sys::signal::Signal::SIGKILL);
         let _ = self.child.wait();
     }
 
