@@ -4,6 +4,7 @@
 //! the edges too. Nothing in the file depends on what is stored: every chunk has its place, and the index is arithmetic.
 
 use crate::array::{ArraySpec, Level};
+use crate::geometry::Coordinate;
 
 use super::attributes::{ArrayAttrs, path_of, with_channels};
 use super::chunk_run::{ChunkRun, SpacedRun};
@@ -117,12 +118,17 @@ fn place(spec: &ArraySpec, datasets: &mut [Dataset]) -> Result<u64, LeftOut> {
     Ok(at)
 }
 
+/// HDF5 reads chunks that are longer than their dataset, and makes none: what copies a dataset as it is could not copy such.
+fn chunk_shape(level: &Level) -> Coordinate {
+    level.chunk_shape.min(level.shape)
+}
+
 /// All chunks of the array, also those where nothing is stored: their places are counted through.
 fn chunks_of(spec: &ArraySpec, index: usize, level: &Level) -> ChunkRun {
     ChunkRun {
         level: index,
         begin: level.origin,
-        chunk_shape: level.chunk_shape,
+        chunk_shape: chunk_shape(level),
         n_chunks: level.shape.div_ceil(level.chunk_shape),
         dtype: spec.dtype,
         n_channels: spec.n_channels(),
@@ -139,7 +145,7 @@ fn root(datasets: &[Dataset]) -> Vec<u8> {
 fn header(spec: &ArraySpec, dataset: &Dataset) -> Result<Vec<u8>, LeftOut> {
     let level = &spec.levels[dataset.chunks.run.level];
     let all_axes = |spatial| with_channels(spec, spatial).into_iter().map(i64::cast_unsigned).collect::<Vec<_>>();
-    let (shape, chunk_shape) = (all_axes(level.shape.axes()), all_axes(level.chunk_shape.axes()));
+    let (shape, chunk_shape) = (all_axes(level.shape.axes()), all_axes(chunk_shape(level).axes()));
     let itemsize = spec.dtype.itemsize() as u64;
     let (page_bits, index) = (dataset.index.page_bits(), dataset.index.header);
     let chunked = Chunked { shape: &chunk_shape, itemsize, page_bits, index };

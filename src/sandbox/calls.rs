@@ -76,6 +76,10 @@ const NEVER: &[c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_lchown,
     #[cfg(target_arch = "x86_64")]
+    libc::SYS_fork,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_vfork,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_iopl,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_ioperm,
@@ -142,13 +146,16 @@ fn rules() -> Result<Rules, BackendError> {
         rules.insert(call, vec![when(&[(flags_at, MaskedEq(FAST_OPEN), FAST_OPEN)])?]);
     }
     let made = NAMESPACES.iter().map(|&flag| u64::from(flag.unsigned_abs()));
-    rules.insert(libc::SYS_clone, made.map(|flag| when(&[(0, MaskedEq(flag), flag)])).collect::<Result<_, _>>()?);
+    let mut copies: Vec<_> = made.map(|flag| when(&[(0, MaskedEq(flag), flag)])).collect::<Result<_, _>>()?;
+    // Threads alone: another process could keep a mount alive that its keeper has ended.
+    copies.push(when(&[(0, MaskedEq(u64::from(libc::CLONE_THREAD.unsigned_abs())), 0)])?);
+    rules.insert(libc::SYS_clone, copies);
     // Typing into the terminal that the program was started in.
     let typing = [libc::TIOCSTI, libc::TIOCLINUX].map(|request| when(&[(1, Eq, request & 0xffff_ffff)]));
     rules.insert(libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?);
     #[cfg(target_arch = "x86_64")]
     {
-        let others: Vec<_> = rules.keys().filter(|&&call| call != libc::SYS_clone).map(|call| call | X32).collect();
+        let others: Vec<_> = rules.keys().map(|call| call | X32).collect();
         rules.extend(others.into_iter().chain(X32_ALONE.map(|call| call | X32)).map(|call| (call, Vec::new())));
     }
     Ok(rules)

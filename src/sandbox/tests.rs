@@ -158,6 +158,8 @@ fn who_is_confined_runs_no_program_and_mounts_nothing() {
     let status = confined(&Allowed::default(), || {
         let ran = Command::new("/bin/true").status();
         assert_eq!(ran.as_ref().map_err(io::Error::raw_os_error).err(), Some(Some(libc::EPERM)), "{ran:?}");
+        // It would take the place of the tests, and fail for them.
+        is_refused(nix::unistd::execve(c"/bin/false", &[c"false"], &[c""]).map(drop), "another program here");
         let none = None::<&Path>;
         is_refused(mount(Some("none"), "/nowhere", Some("tmpfs"), MsFlags::empty(), none), "mount");
         is_refused(umount2("/nowhere", MntFlags::MNT_DETACH), "umount");
