@@ -207,6 +207,9 @@ impl Mounted {
             assert!(ended.is_none() && Instant::now() < end, "not mounted: {ended:?}\n{}", mounted.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+        if options.contains(&"--supervise") {
+            mounted.wait_until_supervised();
+        }
         if !sandbox(options).is_empty() && !options.contains(&"--supervise") {
             mounted.served_by = mounted.serving_pid().and_then(|pid| u32::try_from(pid).ok());
         }
@@ -218,6 +221,17 @@ impl Mounted {
         let stats = fs::read(self.root().join(".dvidfs/stats.json")).ok()?;
         let stats: serde_json::Value = serde_json::from_slice(&stats).ok()?;
         i32::try_from(stats["pid"].as_i64()?).ok()
+    }
+
+    /// Waits until the supervisor knows that it is mounted: one that dies before could not be mounted at all.
+    fn wait_until_supervised(&self) {
+        // It is told on what is closed then.
+        let told = |pid| fs::read_link(format!("/proc/{pid}/fd/1")).is_ok_and(|to| to == Path::new("/dev/null"));
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.serving_pid().is_some_and(told) {
+            assert!(Instant::now() < end, "nobody was told that it is mounted:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Whether anything is mounted at the directory.
