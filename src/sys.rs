@@ -21,6 +21,13 @@ pub(crate) fn received_descriptor(messages: impl Iterator<Item = ControlMessageO
     first
 }
 
+/// Programs that are started from now on get none of our open files but their standard ones.
+pub(crate) fn close_inherited() {
+    let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+    // SAFETY: no descriptor is closed here, each stays as it is for this process.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, flags) };
+}
+
 /// Keeps the heap near what is in use: by default each thread keeps freed blocks of voxels in a heap of its own.
 ///
 /// Memory of 4 MiB and more goes back to the system at once. Decoded label blocks have 2 MiB: mapping fresh pages for

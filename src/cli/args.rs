@@ -204,6 +204,9 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "NAME", default_value = "standard", hide_possible_values = true,
         value_parser = ["test", "standard", "petavoxel", "large"])]
     pub(super) dataset: String,
+    /// The port of its server; any, if none is named
+    #[arg(long, hide = true, value_name = "PORT", conflicts_with = "serve")]
+    pub(super) port: Option<u16>,
     /// A JSON file of faults
     #[arg(long, hide = true, value_name = "FILE")]
     pub(super) faults: Option<PathBuf>,

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -16,12 +16,15 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::fuse::{Keeper, Keeping, keeper_sockets};
+use crate::sys::close_inherited;
 
 use super::args::PlaceArgs;
 use super::failure::Failure;
 
 const READY: &str = "ready";
 const FAILED: &str = "failed";
+/// Far more than the words of all arrays that a mount can have.
+const LONGEST_REPORT: u64 = 64 << 20;
 
 /// Starts the daemon with the same words, and comes back when its mount can be read.
 ///
@@ -53,7 +56,7 @@ pub(super) fn report_of(child: &mut Child) -> Option<Result<Vec<String>, Failure
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
         // A broken pipe reads as an end, which is what it means.
-        let _ = BufReader::new(stdout).read_line(&mut line);
+        let _ = BufReader::new(stdout.take(LONGEST_REPORT)).read_line(&mut line);
     }
     parse_report(&line)
 }
@@ -89,6 +92,8 @@ pub(super) fn spawn_worker(words: &[OsString], more: &[OsString], keeping: Keepi
     let serve = move || keeping.serve(&ours);
     // Before the worker: if that is not started, its end of the socket is closed, which ends this.
     let kept = thread::Builder::new().name("keeper".into()).spawn(serve).map_err(failed)?;
+    // What whoever started us had open is not the worker's.
+    close_inherited();
     let child = spawn(words, more, Stdio::from(theirs))?;
     Ok(Worker { child, socket, kept })
 }

@@ -24,9 +24,12 @@ pub(super) fn demo(args: &DemoArgs, again: &[OsString]) -> Result<(), Failure> {
         Some(dir) => {
             refuse_own_files(dir, server, None, log)?;
             if place.is_kept() && !place.worker {
-                return keep(Kept { place, dir, log, source: None, words: again });
+                // Whoever mounts again serves where the one before it did.
+                let port = args.port.or_else(lasting_port).map(|port| OsString::from(format!("--port={port}")));
+                let words: Vec<_> = again.iter().cloned().chain(port).collect();
+                return keep(Kept { place, dir, log, source: None, words: &words });
             }
-            let port = if place.sandbox { lasting_port() } else { None };
+            let port = args.port;
             let abi = place.sandbox.then(|| confine::of_demo(args, port)).transpose()?;
             let logged = logs::start(log)?;
             confine::tell(abi);

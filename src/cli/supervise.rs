@@ -41,6 +41,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// A mount that cannot be made again, because the server is away as well, is tried this often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// A worker that was told to end needs 5 s for it, and more on a busy machine.
+const LONGEST_END: Duration = Duration::from_secs(15);
+
 /// The name of a demo in the list of mounts, if its keeper mounts.
 const DEMO: &str = "dvidfs-demo";
 
@@ -59,6 +62,14 @@ impl Watched {
         if worker != 0 {
             // One that has just ended needs no signal.
             let _ = kill(Pid::from_raw(worker), Signal::SIGTERM);
+        }
+    }
+
+    /// Ends a worker that does not end by itself: it may be one that a server has taken over.
+    fn kill(&self) {
+        let worker = self.worker.load(Ordering::SeqCst);
+        if worker != 0 {
+            let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
         }
     }
 
@@ -112,7 +123,8 @@ pub(super) fn keep(kept: Kept<'_>) -> Result<(), Failure> {
     loop {
         let options = MountOptions { over_dead: died.is_some(), ..options.clone() };
         match one_life(kept, (options, died), &watched, &mut mounted)? {
-            Ended::InOrder => return if place.supervise { clear(dir) } else { Ok(()) },
+            Ended::InOrder if place.supervise || watched.is_stopping() => return clear(dir),
+            Ended::InOrder => return Ok(()),
             Ended::Died(status) if !place.supervise => return Err(left_dead(dir, status)),
             // No program that cannot live: server or node are not as they were, and may be again.
             Ended::Refused => {
@@ -164,11 +176,16 @@ fn one_life(
     let status = worker.ended();
     watched.worker.store(0, Ordering::SeqCst);
     let status = status.map_err(|error| Failure::mount(format!("cannot wait for the worker: {error}")))?;
-    if status.success() || (watched.is_stopping() && place.supervise) {
-        return Ok(Ended::InOrder);
-    }
     if mounted.is_none() {
-        return Err(daemon::ended_early(&status.to_string()));
+        // It may have been mounted, and nobody was told.
+        clear(dir)?;
+        return Err(match watched.is_stopping() {
+            true => Failure::mount("ended by a signal before it was mounted"),
+            false => daemon::ended_early(&status.to_string()),
+        });
+    }
+    if status.success() || watched.is_stopping() {
+        return Ok(Ended::InOrder);
     }
     Ok(if is_refused { Ended::Refused } else { Ended::Died(status) })
 }
@@ -233,6 +250,12 @@ fn pass_on_signals(watched: Arc<Watched>, foreground: bool) -> Result<(), Failur
         for signal in signals.forever() {
             if matches!(signal, SIGTERM | SIGINT) || (signal == SIGHUP && foreground) {
                 watched.stop();
+                let watched = Arc::clone(&watched);
+                // Ends with the process, if not before.
+                thread::spawn(move || {
+                    thread::sleep(LONGEST_END);
+                    watched.kill();
+                });
             }
         }
     };

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg, setsockopt, socketpair,
-    sockopt,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, recv, recvmsg, sendmsg, setsockopt,
+    socketpair, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use tracing::{debug, warn};
@@ -125,19 +125,29 @@ impl Keeping {
     /// Does what is asked for over a socket, until its other end is closed.
     pub fn serve(&self, socket: &OwnedFd) {
         let mut made = None;
-        while let Ok((request, _)) = receive(socket) {
-            let sent = match request.first() {
+        let mut was_made = false;
+        while let Ok(request) = receive_request(socket) {
+            let sent = match request {
                 None => return,
-                Some(&WORDS) => self.give_words(socket),
-                Some(&MOUNT) => self.give_mount(socket, &mut made),
-                Some(&READ_AHEAD) => {
+                Some(WORDS) => self.give_words(socket),
+                Some(MOUNT) if was_made => send(socket, &[REFUSED], b"there was a mount already", None),
+                Some(MOUNT) => {
+                    let sent = self.give_mount(socket, &mut made);
+                    was_made |= made.is_some();
+                    sent
+                }
+                Some(READ_AHEAD) => {
                     if let (Some((_, device_number)), Some(kb)) = (&made, self.options.read_ahead_kb) {
                         set_read_ahead(device_number, kb);
                     }
                     send(socket, &[END], b"", None)
                 }
-                Some(&UNMOUNT) => match made.as_ref().map_or(Ok(()), unmount) {
-                    Ok(()) => send(socket, &[END], b"", None),
+                Some(UNMOUNT) => match made.as_ref().map_or(Ok(()), unmount) {
+                    Ok(()) => {
+                        // What comes to the same place later is somebody else's.
+                        made = None;
+                        send(socket, &[END], b"", None)
+                    }
                     Err(why) => send(socket, &[REFUSED], why.as_bytes(), None),
                 },
                 Some(_) => send(socket, &[REFUSED], b"no such request", None),
@@ -156,9 +166,6 @@ impl Keeping {
     }
 
     fn give_mount(&self, socket: &OwnedFd, made: &mut Option<Made>) -> nix::Result<()> {
-        if made.is_some() {
-            return send(socket, &[REFUSED], b"there is a mount already", None);
-        }
         match self.make() {
             Ok((device, new)) => {
                 let sent = send(socket, &[END], new.0.as_os_str().as_bytes(), Some(device.as_raw_fd()));
@@ -201,6 +208,17 @@ fn send(socket: &OwnedFd, kind: &[u8], text: &[u8], descriptor: Option<RawFd>) -
         match sendmsg::<UnixAddr>(socket.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None) {
             Err(Errno::EINTR) => {}
             sent => return sent.map(drop),
+        }
+    }
+}
+
+/// Receives a request; `None` if the other end is closed. What comes beside it, such as descriptors, is not received.
+fn receive_request(socket: &OwnedFd) -> nix::Result<Option<u8>> {
+    let mut bytes = [0];
+    loop {
+        match recv(socket.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
+            Err(Errno::EINTR) => {}
+            received => return received.map(|n_bytes| (n_bytes > 0).then_some(bytes[0])),
         }
     }
 }
@@ -264,6 +282,21 @@ mod tests {
         });
         let of_the_system = MountError::OfKeeper { line: "no /dev/fuse".into(), is_of_the_system: true };
         assert!(of_the_system.is_of_the_system() && of_the_system.to_string() == "no /dev/fuse");
+    }
+
+    #[test]
+    fn what_comes_beside_a_request_is_not_kept() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        kept("/nowhere/at/all", "", |keeper| {
+            let many = [writer.as_raw_fd(); 8];
+            let control = [ControlMessage::ScmRights(&many)];
+            let parts = [IoSlice::new(&[WORDS; 100_000])];
+            sendmsg::<UnixAddr>(keeper.0.as_raw_fd(), &parts, &control, MsgFlags::MSG_NOSIGNAL, None).unwrap();
+            assert_eq!(receive(&keeper.0).unwrap().0, [END], "one request, whatever its length");
+            drop(writer);
+            // The end of the pipe comes only if nobody else has it.
+            assert_eq!(io::Read::read(&mut reader, &mut [0]).unwrap(), 0);
+        });
     }
 
     #[test]

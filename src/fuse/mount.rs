@@ -294,7 +294,9 @@ fn another(entry: &MountEntry) -> Option<String> {
 /// Takes the mount with this device number away, and no other that may have come to the same place.
 pub(super) fn detach_own(mountpoint: &Path, device_number: &str) -> Result<(), String> {
     match mount_at(mountpoint) {
-        Ok(Some(entry)) if entry.device == device_number => detach(mountpoint).map_err(|failed| failed.to_string()),
+        Ok(Some(entry)) if entry.is_ours() && entry.device == device_number => {
+            detach(mountpoint).map_err(|failed| failed.to_string())
+        }
         Ok(_) => Ok(()), // Somebody else unmounted ours already.
         Err(error) => Err(error.to_string()),
     }

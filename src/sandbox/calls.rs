@@ -10,7 +10,8 @@ use seccompiler::{
 };
 
 /// Other programs, other processes, mounts, the kernel itself, ways round Landlock and round this filter; and what
-/// Landlock leaves to a process of root: owners, modes and attributes of any file.
+/// Landlock leaves to a process: owners, modes, attributes and times of any file of its user, memory that programs share
+/// by numbers, and how other programs of its user run.
 const NEVER: &[c_long] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -18,6 +19,31 @@ const NEVER: &[c_long] = &[
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
     libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_setpgid,
+    libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
     libc::SYS_kcmp,
     libc::SYS_mount,
     libc::SYS_umount2,
@@ -76,6 +102,12 @@ const NEVER: &[c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_lchown,
     #[cfg(target_arch = "x86_64")]
+    libc::SYS_utime,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_utimes,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_futimesat,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_fork,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_vfork,
@@ -85,8 +117,9 @@ const NEVER: &[c_long] = &[
     libc::SYS_ioperm,
 ];
 
-/// The same number on all machines; not every version of the library names it.
-const FCHMODAT2: c_long = 452;
+/// The same numbers on all machines; not every version of the library names them: fchmodat2, setxattrat, removexattrat,
+/// file_setattr.
+const NEVER_OF_LATE: [c_long; 4] = [452, 463, 466, 469];
 
 /// A call that carries this bit takes its number from another table, which the kernel may have as well.
 #[cfg(target_arch = "x86_64")]
@@ -95,6 +128,9 @@ const X32: c_long = 0x4000_0000;
 /// sendmmsg.
 #[cfg(target_arch = "x86_64")]
 const X32_ALONE: [c_long; 9] = [520, 521, 528, 539, 540, 545, 514, 518, 538];
+
+/// As F_SETOWN, of a thread or a group of processes.
+const F_SETOWN_EX: i32 = 15;
 
 /// What `socket` makes: the bits of its type beside flags.
 const TYPE_BITS: u64 = 0xf;
@@ -111,20 +147,27 @@ const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNET,
 ];
 
-/// Those that filters can be made for.
-const MACHINE: TargetArch = if cfg!(target_arch = "x86_64") {
-    TargetArch::x86_64
+/// Filters can be made for some machines.
+const MACHINE: &str = if cfg!(target_arch = "x86_64") {
+    "x86_64"
 } else if cfg!(target_arch = "aarch64") {
-    TargetArch::aarch64
+    "aarch64"
+} else if cfg!(target_arch = "riscv64") {
+    "riscv64"
 } else {
-    TargetArch::riscv64
+    "none of these"
 };
 
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
-pub(super) fn restrict() -> Result<(), Error> {
+pub(super) fn restrict(may_listen: bool) -> Result<(), Error> {
     let refused = u32::try_from(libc::EPERM).unwrap_or(1);
-    apply_filter(&program(rules()?, refused)?)?;
+    let mut rules = rules()?;
+    if !may_listen {
+        // Without a port of its own a socket takes any.
+        rules.insert(libc::SYS_listen, Vec::new());
+    }
+    apply_filter(&program(rules, refused)?)?;
     // Its flags lie in memory, where no filter sees them. Whoever is told that there is no such call takes `clone`.
     refuse_as_unknown(libc::SYS_clone3)
 }
@@ -136,11 +179,12 @@ pub(super) fn refuse_as_unknown(call: c_long) -> Result<(), Error> {
 }
 
 fn program(rules: Rules, errno: u32) -> Result<BpfProgram, BackendError> {
-    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), MACHINE)?.try_into()
+    let machine = TargetArch::try_from(MACHINE)?;
+    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), machine)?.try_into()
 }
 
 fn rules() -> Result<Rules, BackendError> {
-    let mut rules: Rules = NEVER.iter().copied().chain([FCHMODAT2]).map(|call| (call, Vec::new())).collect();
+    let mut rules: Rules = NEVER.iter().copied().chain(NEVER_OF_LATE).map(|call| (call, Vec::new())).collect();
     rules.insert(libc::SYS_socket, sockets()?);
     for (call, flags_at) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
         rules.insert(call, vec![when(&[(flags_at, MaskedEq(FAST_OPEN), FAST_OPEN)])?]);
@@ -150,9 +194,20 @@ fn rules() -> Result<Rules, BackendError> {
     // Threads alone: another process could keep a mount alive that its keeper has ended.
     copies.push(when(&[(0, MaskedEq(u64::from(libc::CLONE_THREAD.unsigned_abs())), 0)])?);
     rules.insert(libc::SYS_clone, copies);
-    // Typing into the terminal that the program was started in.
-    let typing = [libc::TIOCSTI, libc::TIOCLINUX].map(|request| when(&[(1, Eq, request & 0xffff_ffff)]));
+    // Typing into the terminal that the program was started in, or taking it.
+    let typing = [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSPGRP, libc::TIOCSCTTY];
+    let typing = typing.map(|request| when(&[(1, Eq, request & 0xffff_ffff)]));
     rules.insert(libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?);
+    // Signals to others, by the kernel as well, and limits of theirs.
+    for call in [libc::SYS_kill, libc::SYS_tgkill] {
+        rules.insert(call, vec![when(&[(0, Ne, std::process::id().into())])?]);
+    }
+    rules.insert(libc::SYS_prlimit64, vec![when(&[(0, Ne, 0)])?]);
+    let owners = [libc::F_SETOWN, F_SETOWN_EX].map(|what| when(&[(1, Eq, u64::from(what.unsigned_abs()))]));
+    rules.insert(libc::SYS_fcntl, owners.into_iter().collect::<Result<_, _>>()?);
+    // Times of files by name: those that are open are their own.
+    let named = SeccompCondition::new(1, SeccompCmpArgLen::Qword, Ne, 0)?;
+    rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![named])?]);
     #[cfg(target_arch = "x86_64")]
     {
         let others: Vec<_> = rules.keys().map(|call| call | X32).collect();

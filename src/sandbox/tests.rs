@@ -9,11 +9,17 @@ use std::process::Command;
 use std::thread;
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::ptrace;
+use nix::sys::signal::kill;
 use nix::sys::socket::{MsgFlags, SockaddrIn, sendto};
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Pid, setpgid};
 use rustix::net::{AddressFamily, SocketType, ipproto};
+use rustix::process::Resource;
 
 use super::*;
 
@@ -84,6 +90,9 @@ fn who_is_confined_reaches_its_own_files_and_no_other() {
         is_denied(fs::read_dir("/").map(drop), "a listing");
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         is_denied(fs::set_permissions(at("token"), open), "modes");
+        let now = TimeSpec::new(1, 1);
+        is_refused(utimensat(AT_FDCWD, &at("other"), &now, &now, UtimensatFlags::FollowSymlink), "times");
+        File::open(at("cache/00/linked")).unwrap().set_modified(std::time::UNIX_EPOCH).expect("times of what is open");
     });
     assert_eq!(fs::read_to_string(at("log")).unwrap(), "log line");
     assert_eq!(fs::read_to_string(at("other")).unwrap(), "other");
@@ -112,7 +121,7 @@ fn who_is_confined_connects_to_its_server_and_nowhere_else() {
         TcpStream::connect(server.local_addr().unwrap()).unwrap();
         is_denied(TcpStream::connect(other.local_addr().unwrap()), "another port");
         is_denied(TcpListener::bind("127.0.0.1:0"), "a port of its own");
-        TcpListener::bind(("127.0.0.1", listened)).unwrap();
+        TcpListener::bind(("127.0.0.1", listened)).expect("what a demo does");
         UdpSocket::bind("127.0.0.1:0").expect("names are asked for so");
         // One that connects while it sends.
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
@@ -123,6 +132,9 @@ fn who_is_confined_connects_to_its_server_and_nowhere_else() {
     });
     confined(&Allowed::default(), || {
         is_denied(TcpStream::connect(server.local_addr().unwrap()), "none is allowed");
+        // It would take a port that nobody has named.
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        assert_eq!(rustix::net::listen(&socket, 1), Err(rustix::io::Errno::PERM), "any port");
     });
 }
 
@@ -165,6 +177,14 @@ fn who_is_confined_runs_no_program_and_mounts_nothing() {
         is_refused(umount2("/nowhere", MntFlags::MNT_DETACH), "umount");
         is_refused(ptrace::traceme(), "ptrace");
         is_refused(unshare(CloneFlags::CLONE_NEWUSER), "a namespace");
+        is_refused(kill(Pid::parent(), None), "a signal to another process");
+        assert_eq!(kill(Pid::this(), None), Ok(()), "one to itself");
+        is_refused(setpgid(Pid::from_raw(0), Pid::parent()), "the group of its keeper");
+        let (limit, none) = (rustix::process::getrlimit(Resource::Nofile), rustix::process::getppid());
+        let set = rustix::process::prlimit(none, Resource::Nofile, limit).map(drop);
+        assert_eq!(set, Err(rustix::io::Errno::PERM), "limits of another process");
+        rustix::process::setrlimit(Resource::Nofile, limit).expect("its own are");
+        assert_eq!(rustix::process::setpriority_process(none, 0), Err(rustix::io::Errno::PERM), "who runs first");
         // Threads can be started, and are confined as well.
         let of_thread = thread::spawn(|| File::open("/etc/passwd")).join().unwrap();
         is_denied(of_thread, "a thread of a confined one");

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dvidfs::demo::{Dataset, Demo, DemoOptions, Fault, FaultKind, VERSIONS};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::support::{Mounted, can_mount, chunk_files, refused, skipped, time_limit};
+use serde_json::Value;
+
+use crate::support::{Mounted, Scratch, can_mount, chunk_files, refused, skipped, time_limit};
 
 fn dataset() -> Dataset {
     Dataset::test().only(&["gray", "gray_1", "u16"])
@@ -16,6 +20,44 @@ fn dataset() -> Dataset {
 
 fn refuses(place: &str) -> Fault {
     Fault::always(place, FaultKind::Status { status: 400, retry_after: None })
+}
+
+#[test]
+fn a_supervised_demo_is_mounted_again() {
+    if !can_mount() {
+        return;
+    }
+    if !geteuid().is_root() {
+        return skipped("fault I5: only root can supervise a mount");
+    }
+    let _limit = time_limit(Duration::from_secs(120));
+    let scratch = Scratch::new();
+    let root = scratch.mountpoint();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dvidfs"));
+    command.args(["demo", "--foreground", "--supervise", "--mount-wait", "60s"]).arg(&root).stdin(Stdio::null());
+    let mut demo = command.stderr(Stdio::null()).spawn().unwrap();
+    let serving = || {
+        let stats: Value = serde_json::from_slice(&fs::read(root.join(".dvidfs/stats.json")).ok()?).ok()?;
+        let pid = i32::try_from(stats["pid"].as_i64()?).ok()?;
+        // Only then its keeper knows of the mount.
+        let is_told = fs::read_link(format!("/proc/{pid}/fd/1")).ok()? == Path::new("/dev/null");
+        is_told.then_some(pid)
+    };
+    let wait_for_another = |before| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while serving().is_none_or(|pid| Some(pid) == before) {
+            assert!(Instant::now() < end, "not mounted");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait_for_another(None);
+    let (before, chunk) = (serving().unwrap(), root.join("grayscale/volume.zarr/s0/0/0/0"));
+    let bytes = fs::read(&chunk).unwrap();
+    kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
+    wait_for_another(Some(before));
+    assert!(fs::read(&chunk).unwrap() == bytes);
+    kill(Pid::from_raw(i32::try_from(demo.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(demo.wait().unwrap().success() && !scratch.is_mounted());
 }
 
 #[test]

@@ -228,6 +228,23 @@ fn a_sandboxed_daemon_that_is_killed_stays_an_error_until_it_is_cleared() {
     assert!(mounted.log().contains("code=\"aborted\""), "{}", mounted.log());
 }
 
+/// As one that a server has taken over might.
+#[test]
+fn a_sandboxed_daemon_that_does_not_end_is_killed_and_its_mount_taken_away() {
+    if !can_mount() {
+        return;
+    }
+    let _limit = time_limit(Duration::from_secs(120));
+    let demo = demo();
+    let mut mounted = Mounted::new(&source(&demo), &OPTIONS);
+    let worker = mounted.serving_pid().unwrap();
+    kill(pid_of(worker), Signal::SIGSTOP).unwrap();
+    mounted.signal(Signal::SIGTERM);
+    wait_until("the end of both", Duration::from_secs(40), || !mounted.is_alive());
+    assert_eq!(mounted.wait_for_end(), Some(0), "{}", mounted.log());
+    assert!(!mounted.is_mounted() && !is_there(worker));
+}
+
 #[test]
 fn a_sandboxed_mount_is_made_again_and_confined_again() {
     if !can_mount() {
@@ -407,7 +424,7 @@ fn a_kernel_without_landlock_refuses_the_sandbox() {
     };
     for (call, words) in [
         (libc::SYS_landlock_create_ruleset, "use Linux 6.7 or newer"),
-        (libc::SYS_seccomp, "this kernel filters no system calls"),
+        (libc::SYS_seccomp, "system calls cannot be filtered here"),
     ] {
         let refusal = attempt(call);
         assert_eq!(refusal.code, Some(2), "{refusal:?}");

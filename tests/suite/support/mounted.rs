@@ -207,8 +207,9 @@ impl Mounted {
             assert!(ended.is_none() && Instant::now() < end, "not mounted: {ended:?}\n{}", mounted.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        if options.contains(&"--supervise") {
-            mounted.wait_until_supervised();
+        let is_kept = is_sandboxed() || ["--supervise", "--sandbox"].iter().any(|option| options.contains(option));
+        if is_kept && nix::unistd::geteuid().is_root() {
+            mounted.wait_until_kept();
         }
         if !sandbox(options).is_empty() && !options.contains(&"--supervise") {
             mounted.served_by = mounted.serving_pid().and_then(|pid| u32::try_from(pid).ok());
@@ -223,8 +224,8 @@ impl Mounted {
         i32::try_from(stats["pid"].as_i64()?).ok()
     }
 
-    /// Waits until the supervisor knows that it is mounted: one that dies before could not be mounted at all.
-    fn wait_until_supervised(&self) {
+    /// Waits until the keeper knows that it is mounted: one that dies before could not be mounted at all.
+    fn wait_until_kept(&self) {
         // It is told on what is closed then.
         let told = |pid| fs::read_link(format!("/proc/{pid}/fd/1")).is_ok_and(|to| to == Path::new("/dev/null"));
         let end = Instant::now() + Duration::from_secs(20);
