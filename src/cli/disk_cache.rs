@@ -32,7 +32,8 @@ pub(super) fn open(args: &CacheArgs, time_scale: f64) -> Result<Option<Disk>, Fa
     if args.no_cache {
         return Ok(None);
     }
-    let Some(directory) = directory(&args.place)? else {
+    let without = |failure: Failure| Failure::usage(format!("{}; --no-cache does without", failure.line));
+    let Some(directory) = directory(&args.place).map_err(without)? else {
         warn!(target: "dvidfs", code = "cache_dir", "neither HOME nor XDG_CACHE_HOME is set: nothing is kept on disk");
         return Ok(None);
     };
@@ -47,9 +48,7 @@ pub(super) fn open(args: &CacheArgs, time_scale: f64) -> Result<Option<Disk>, Fa
     make_caches(&args.place);
     match Disk::open(config) {
         Ok(disk) => Ok(Some(disk)),
-        Err(error) if args.place.cache_dir.is_some() => {
-            Err(Failure::usage(format!("{}; --no-cache does without", refused(&error).line)))
-        }
+        Err(error) if args.place.cache_dir.is_some() => Err(without(refused(&error))),
         Err(error) => {
             warn!(target: "dvidfs", code = "cache_dir", cause = %Chain(&error), "nothing is kept on disk");
             Ok(None)

@@ -258,13 +258,13 @@ fn files_of_whole_levels_read_to_their_end_and_large_ones_are_named_in_attrs() {
         let file = read_all(&fs, find(&fs, &format!("gray/flat/s1.{name}")).unwrap().ino, 5000);
         assert_eq!(file[4096..], expected);
     }
-    // 2 * 3 * 3 chunks of the first level and 1 * 2 * 2 of the second, each whole and behind a gap of 252 KiB.
+    // 2 * 3 * 3 chunks of the first level and 1 * 2 * 2 of the second, which is 35 high, each whole and behind a gap of 252 KiB.
     let h5 = find(&fs, "gray/volume.h5").unwrap();
-    assert_eq!(h5.size, 4096 + (2 * 3 * 3 + 2 * 2) * ((252 << 10) + (1 << 18)));
+    assert_eq!(h5.size, 4096 + (2 * 3 * 3 + 2 * 2) * (252 << 10) + 2 * 3 * 3 * (1 << 18) + 2 * 2 * 35 * (1 << 12));
     let whole = read_all(&fs, h5.ino, 99_991);
     assert_eq!(whole.len() as u64, h5.size);
     // The last chunk of the last level begins at (0, 64, 0) of it.
-    let last = VoxelBox::from_shape([0, 64, 0].into(), Coordinate::splat(64)).unwrap();
+    let last = VoxelBox::from_shape([0, 64, 0].into(), [35, 64, 64].into()).unwrap();
     let expected: Vec<u8> = last.indices().map(|voxel| model_voxel(&gray.spec, 1, voxel).to_le_bytes()[0]).collect();
     assert!(whole[whole.len() - expected.len()..] == expected);
 }
